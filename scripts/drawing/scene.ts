@@ -29,7 +29,7 @@ export const objectColorNames = Object.keys(objectColors) as readonly ObjectColo
 const backgroundNames = Object.keys(backgroundColors) as readonly BackgroundColor[];
 
 /** Below this distance in L*a*b* an object is hard to see on its background. */
-const leastContrast = 36;
+const leastContrast = 42;
 
 /** Backgrounds on which an object of each colour stands out. */
 export const backgroundsFor = Object.fromEntries(
