@@ -4,8 +4,6 @@ import type { Rng } from '../../src/tensor/rng.ts';
 import {
   type BackgroundColor,
   backgroundColors,
-  labDistance,
-  labOf,
   type ObjectColor,
   objectColors,
 } from './colors.ts';
@@ -28,20 +26,16 @@ export type ScenePosition = (typeof scenePositions)[number];
 export const objectColorNames = Object.keys(objectColors) as readonly ObjectColor[];
 const backgroundNames = Object.keys(backgroundColors) as readonly BackgroundColor[];
 
-/** Below this distance in L*a*b* an object is hard to see on its background. */
-const leastContrast = 42;
+/** Backgrounds on which an object of a colour is hard to see. */
+const tooAlike: Readonly<Partial<Record<ObjectColor, readonly BackgroundColor[]>>> = {
+  black: ['black', 'dark blue'],
+  white: ['white', 'beige', 'light blue'],
+};
 
-/** Backgrounds on which an object of each colour stands out. */
-export const backgroundsFor = Object.fromEntries(
-  objectColorNames.map((color) => [
-    color,
-    backgroundNames.filter(
-      (background) =>
-        labDistance(labOf(objectColors[color]), labOf(backgroundColors[background])) >
-        leastContrast,
-    ),
-  ]),
-) as unknown as Readonly<Record<ObjectColor, readonly BackgroundColor[]>>;
+/** Backgrounds on which an object of a colour stands out. */
+export function backgroundsFor(color: ObjectColor): readonly BackgroundColor[] {
+  return backgroundNames.filter((background) => !tooAlike[color]?.includes(background));
+}
 
 /** One of `items`. */
 export function pick<T>(items: readonly T[], rng: Rng): T {
@@ -56,7 +50,7 @@ export function sampleScene(rng: Rng): Scene {
     color,
     size: pick(sceneSizes, rng),
     position: pick(scenePositions, rng),
-    background: pick(backgroundsFor[color], rng),
+    background: pick(backgroundsFor(color), rng),
   };
 }
 
