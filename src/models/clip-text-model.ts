@@ -1,0 +1,113 @@
+/** @file The text encoder of SD 1.x (HF: CLIPTextModel), and how long captions become one context. */
+
+import type { Node } from '../graph/ops.ts';
+import { countAt, layerNorm, linear, type Scope } from './layers.ts';
+
+/** Hidden size of one attention head in every published CLIP text model. */
+const headSize = 64;
+
+/** Attention heads of a text model of so many hidden channels, which tensors do not tell. */
+export function clipHeads(hidden: number): number {
+  let heads = Math.max(1, Math.round(hidden / headSize));
+  while (hidden % heads !== 0) heads--;
+  return heads;
+}
+
+export interface ClipOptions {
+  /** `clipHeads` unless given. */
+  readonly heads?: number | undefined;
+}
+
+/** All hidden states [n, t, d]: 0 the embeddings, k what block k gives. */
+export interface ClipStates {
+  readonly hidden: readonly Node[];
+  /** The last hidden state after the final norm. */
+  readonly last: Node;
+}
+
+function encoderLayer(s: Scope, x: Node, heads: number): Node {
+  const { g } = s;
+  const attention = s.at('self_attn');
+  const h = layerNorm(s, 'layer_norm1', x);
+  const scale = 1 / Math.sqrt(x.shape[2]! / heads);
+  const mixed = g.attention(
+    linear(attention, 'q_proj', h),
+    linear(attention, 'k_proj', h),
+    linear(attention, 'v_proj', h),
+    { heads, scale, causal: true },
+  );
+  const y = g.add(x, linear(attention, 'out_proj', mixed));
+  const inner = g.quickGelu(linear(s, 'mlp.fc1', layerNorm(s, 'layer_norm2', y)));
+  return g.add(y, linear(s, 'mlp.fc2', inner));
+}
+
+/**
+ * Encodes tokens.
+ *
+ * @param s scope of the text encoder
+ * @param ids i32 [n, t], t at most the number of positions (77)
+ */
+export function clipTextModel(s: Scope, ids: Node, { heads }: ClipOptions = {}): ClipStates {
+  const { g } = s;
+  const model = s.at('text_model');
+  const tokens = g.gather(model.weight('embeddings.token_embedding.weight'), ids);
+  const [, length, width] = tokens.shape as [number, number, number];
+  const positions = model.weight('embeddings.position_embedding.weight');
+  const hidden = [g.add(tokens, g.sliceAxis(positions, 0, 0, length))];
+  const layers = countAt(model, 'encoder.layers', 'layer_norm1.weight');
+  for (let i = 0; i < layers; i++) {
+    const layer = model.at(`encoder.layers.${i}`);
+    const x = hidden.at(-1)!;
+    hidden.push(g.segment(() => encoderLayer(layer, x, heads ?? clipHeads(width))));
+  }
+  return { hidden, last: layerNorm(model, 'final_layer_norm', hidden.at(-1)!) };
+}
+
+/** What the UNet is given: the state `clipSkip` blocks from the end (1: the last), after the final norm. */
+export function skipLayers(s: Scope, { hidden, last }: ClipStates, clipSkip: number): Node {
+  const blocks = hidden.length - 1;
+  if (!Number.isInteger(clipSkip) || clipSkip < 1 || clipSkip > blocks) {
+    throw new Error(`internal: clip skip ${clipSkip} with ${blocks} blocks`);
+  }
+  if (clipSkip === 1) return last;
+  return layerNorm(s, 'text_model.final_layer_norm', hidden[blocks + 1 - clipSkip]!);
+}
+
+/**
+ * How the chunks of a long caption are joined. `kohya`: the first chunk's BOS, the 75 tokens of each
+ * chunk, the last chunk's EOS, so 2 + 75·chunks tokens, as kohya's trainer does. `a1111`: whole
+ * chunks one after the other, 77·chunks tokens, as AUTOMATIC1111's web UI and ComfyUI do.
+ */
+export type ChunkJoin = 'kohya' | 'a1111';
+
+export interface TextContextOptions extends ClipOptions {
+  /** 1 unless given. */
+  readonly clipSkip?: number;
+  /** `kohya` unless given. */
+  readonly join?: ChunkJoin;
+}
+
+/**
+ * The context [n, t, d] of captions. Each chunk is encoded on its own.
+ *
+ * @param ids i32 [n, 77], or [n, chunks, 77] with BOS and EOS in each chunk
+ */
+export function textContext(
+  s: Scope,
+  ids: Node,
+  { clipSkip = 1, join = 'kohya', heads }: TextContextOptions = {},
+): Node {
+  const { g } = s;
+  const [n, length] = [ids.shape[0]!, ids.shape.at(-1)!];
+  const chunks = ids.shape.length === 3 ? ids.shape[1]! : 1;
+  const rows = ids.shape.length === 3 ? g.reshape(ids, [n * chunks, length]) : ids;
+  const encoded = skipLayers(s, clipTextModel(s, rows, { heads }), clipSkip);
+  if (chunks === 1) return encoded;
+  const joined = g.reshape(encoded, [n, chunks * length, encoded.shape[2]!]);
+  if (join === 'a1111') return joined;
+  const parts = [g.sliceAxis(joined, 1, 0, 1)];
+  for (let i = 0; i < chunks; i++) {
+    parts.push(g.sliceAxis(joined, 1, i * length + 1, (i + 1) * length - 1));
+  }
+  return g.concat([...parts, g.sliceAxis(joined, 1, chunks * length - 1, chunks * length)], 1);
+}

@@ -1,0 +1,121 @@
+/** @file The noise predictor (diffusers: UNet2DConditionModel), its sizes read off the weights. */
+
+import type { Node } from '../graph/ops.ts';
+import { conv2d, countAt, groupNorm, linear, type Scope } from './layers.ts';
+import { resnetBlock } from './resnet-block.ts';
+import { transformer2d } from './transformer-2d.ts';
+
+const normEpsilon = 1e-5;
+
+export interface UnetInputs {
+  /** Noisy latents [n, 4, h, w]. */
+  readonly latents: Node;
+  /** `timestepEmbedding` of the samples' timesteps, [n, c0]. */
+  readonly timeProj: Node;
+  /** The text encoder's output [n, t, d]. */
+  readonly context: Node;
+}
+
+export interface UnetOptions {
+  /** Attention heads of a block of so many channels; 8 in SD 1.x. */
+  readonly heads: (channels: number) => number;
+  /** Sees the output of each block, by its name in diffusers. */
+  readonly tap?: (name: string, value: Node) => void;
+}
+
+/** What every block of one UNet needs. */
+interface Conditions {
+  /** silu of the time embedding [n, 4·c0]. */
+  readonly time: Node;
+  readonly context: Node;
+  readonly heads: (channels: number) => number;
+}
+
+// Resnets and transformers are each one checkpointing segment: what crosses a border is one feature
+// map of the block's size, or a skip connection, which is kept anyway.
+
+function resnet(s: Scope, path: string, x: Node, { time }: Conditions): Node {
+  return s.g.segment(() => resnetBlock(s.at(path), x, { epsilon: normEpsilon, time }));
+}
+
+/** The transformer at `path`, if this level has one. */
+function attend(s: Scope, path: string, x: Node, { context, heads }: Conditions): Node {
+  if (!s.has(`${path}.proj_in.weight`)) return x;
+  return s.g.segment(() => transformer2d(s.at(path), x, context, heads(x.shape[1]!)));
+}
+
+/** Appends to `skips` what the up blocks will take. */
+function downBlock(s: Scope, input: Node, conditions: Conditions, skips: Node[]): Node {
+  let x = input;
+  const layers = countAt(s, 'resnets', 'conv1.weight');
+  for (let i = 0; i < layers; i++) {
+    x = attend(s, `attentions.${i}`, resnet(s, `resnets.${i}`, x, conditions), conditions);
+    skips.push(x);
+  }
+  if (s.has('downsamplers.0.conv.weight')) {
+    x = conv2d(s, 'downsamplers.0.conv', x, { stride: 2, padding: 1 });
+    skips.push(x);
+  }
+  return x;
+}
+
+function midBlock(s: Scope, input: Node, conditions: Conditions): Node {
+  const x = resnet(s, 'resnets.0', input, conditions);
+  return resnet(s, 'resnets.1', attend(s, 'attentions.0', x, conditions), conditions);
+}
+
+function upBlock(s: Scope, input: Node, conditions: Conditions, skips: Node[]): Node {
+  const { g } = s;
+  let x = input;
+  const layers = countAt(s, 'resnets', 'conv1.weight');
+  for (let i = 0; i < layers; i++) {
+    const below = x;
+    const skip = skips.pop()!;
+    const block = s.at(`resnets.${i}`);
+    const joined = g.segment(() =>
+      resnetBlock(block, g.concat([below, skip], 1), {
+        epsilon: normEpsilon,
+        time: conditions.time,
+      }),
+    );
+    x = attend(s, `attentions.${i}`, joined, conditions);
+  }
+  if (!s.has('upsamplers.0.conv.weight')) return x;
+  const small = x;
+  // Twice the size, but for odd sizes, where the skip connection tells.
+  const [height, width] = skips.at(-1)!.shape.slice(2) as [number, number];
+  return g.segment(() =>
+    conv2d(s, 'upsamplers.0.conv', g.upsampleNearest(small, height, width), { padding: 1 }),
+  );
+}
+
+/** The predicted noise (or velocity), of the latents' shape. */
+export function unet(
+  s: Scope,
+  { latents, timeProj, context }: UnetInputs,
+  { heads, tap = () => {} }: UnetOptions,
+): Node {
+  const { g } = s;
+  const hidden = g.silu(linear(s, 'time_embedding.linear_1', timeProj));
+  const embedding = linear(s, 'time_embedding.linear_2', hidden);
+  tap('time_embedding', embedding);
+  const conditions: Conditions = { time: g.silu(embedding), context, heads };
+
+  let x = conv2d(s, 'conv_in', latents, { padding: 1 });
+  tap('conv_in', x);
+  const skips = [x];
+  const levels = countAt(s, 'down_blocks', 'resnets.0.conv1.weight');
+  for (let i = 0; i < levels; i++) {
+    x = downBlock(s.at(`down_blocks.${i}`), x, conditions, skips);
+    tap(`down_blocks.${i}`, x);
+  }
+  x = midBlock(s.at('mid_block'), x, conditions);
+  tap('mid_block', x);
+  for (let i = 0; i < levels; i++) {
+    x = upBlock(s.at(`up_blocks.${i}`), x, conditions, skips);
+    tap(`up_blocks.${i}`, x);
+  }
+  return conv2d(s, 'conv_out', g.silu(groupNorm(s, 'conv_norm_out', x, normEpsilon)), {
+    padding: 1,
+  });
+}
