@@ -1,0 +1,160 @@
+/** @file Turns a graph into an ONNX model whose nodes run in an order that frees memory early. */
+
+import { type Graph, isNamedLeaf, type LeafKind, type Node, type OpKind } from '../../graph/ops.ts';
+import { findFusedProducts } from './find-fused-products.ts';
+import { OnnxEmitter, type ValueName } from './onnx-emitter.ts';
+import type { OnnxModel, OnnxValue } from './onnx-proto.ts';
+import { attentionRules } from './rules/attention.ts';
+import { convolutionRules } from './rules/convolution.ts';
+import { elementwiseRules } from './rules/elementwise.ts';
+import { linearAlgebraRules } from './rules/linear-algebra.ts';
+import { movementRules } from './rules/movement.ts';
+import { normRules } from './rules/norms.ts';
+import type { LoweringContext, LoweringRule, LoweringRules } from './rules/rule.ts';
+
+const rules: LoweringRules<Exclude<OpKind, LeafKind>> = {
+  ...elementwiseRules,
+  ...linearAlgebraRules,
+  ...convolutionRules,
+  ...attentionRules,
+  ...normRules,
+  ...movementRules,
+};
+
+/** An input of the model: what is to be fed under which name. */
+export interface ModelInput extends OnnxValue {
+  readonly source: 'input' | 'parameter' | 'flippedParameter' | 'variable';
+  /** Name of the input, parameter or variable. */
+  readonly key: string;
+}
+
+export interface LoweredGraph {
+  readonly model: OnnxModel;
+  readonly inputs: readonly ModelInput[];
+}
+
+/** Prefix of a variable's new value among the model's outputs. */
+export const updatePrefix = 'update/';
+/** Prefix of a fetched value. */
+export const outputPrefix = 'output/';
+
+/** A concatenation of at least this many vectors gathers the gradients of a whole group. */
+const collectedVectors = 8;
+
+/**
+ * ONNX Runtime runs nodes depth first from the last leaf, and before a node its last-listed
+ * producers (onnxruntime/core/graph/graph_viewer.cc), so a gradient that is only gathered at the end
+ * would be computed at the end, with everything it needs kept until then. Listing one collector for
+ * each gathered value at the end of the file, the first wanted last, makes it run them as they come.
+ */
+function splitTail(graph: Graph): { body: Node[]; tail: Node[]; collected: Node[] } {
+  const late = new Set<Node>();
+  const collected: Node[] = [];
+  for (const node of graph.nodes) {
+    const gathers =
+      node.op === 'concat' && node.shape.length === 1 && node.inputs.length >= collectedVectors;
+    if (gathers) collected.push(...node.inputs.filter((input) => !late.has(input)));
+    if (gathers || node.inputs.some((input) => late.has(input))) late.add(node);
+  }
+  return {
+    body: graph.nodes.filter((node) => !late.has(node)),
+    tail: graph.nodes.filter((node) => late.has(node)),
+    collected: [...new Set(collected)].sort((a, b) => b.id - a.id),
+  };
+}
+
+/** Lowers a graph. With `flipWeights`, frozen convolution kernels are fed a second time, flipped. */
+export function lowerGraph(graph: Graph, { flipWeights }: { flipWeights: boolean }): LoweredGraph {
+  const emitter = new OnnxEmitter();
+  const inputs = new Map<string, ModelInput>();
+  const names = new Map<Node, ValueName>();
+  const { byAddition, absorbed } = findFusedProducts(graph);
+
+  const addInput = (input: ModelInput): ValueName => {
+    inputs.set(input.name, input);
+    return input.name;
+  };
+  const context: LoweringContext = {
+    emitter,
+    nameOf: (node) => {
+      const name = names.get(node);
+      if (name === undefined)
+        throw new Error(`internal: %${node.id} ${node.op} is used before it is lowered`);
+      return name;
+    },
+    flippedWeight: (node) => {
+      if (!flipWeights || node.op !== 'parameter') return undefined;
+      const [out, channels, ...kernel] = node.shape as [number, number, number, number];
+      const { name: key } = node.attrs;
+      const shape = [channels, out, ...kernel];
+      return addInput({
+        name: `flipped/${key}`,
+        type: 'f32',
+        shape,
+        source: 'flippedParameter',
+        key,
+      });
+    },
+    fusedProduct: (node) => byAddition.get(node),
+  };
+  const lowerNode = (node: Node): void => {
+    if (absorbed.has(node)) return;
+    names.set(node, lowerAny(node, context, addInput));
+  };
+
+  const { body, tail, collected } = splitTail(graph);
+  body.forEach(lowerNode);
+  for (const node of collected) {
+    const name = context.nameOf(node);
+    names.set(node, emitter.emit('Identity', [name]));
+  }
+  const results = [
+    ...[...graph.outputs].map(([name, node]) => [outputPrefix + name, node] as const),
+    ...[...graph.updates].map(([name, node]) => [updatePrefix + name, node] as const),
+  ];
+  const late = new Set(tail);
+  for (const [name, node] of results)
+    if (!late.has(node)) emitter.result(name, context.nameOf(node));
+  tail.forEach(lowerNode);
+  // The group whose gradients come first in the backward pass is listed last.
+  for (const [name, node] of results.reverse()) {
+    if (late.has(node)) emitter.result(name, context.nameOf(node));
+  }
+  const model: OnnxModel = {
+    nodes: emitter.nodes,
+    initializers: emitter.initializers,
+    inputs: [...inputs.values()],
+    outputs: results.map(([name, node]) => ({ name, type: node.dtype, shape: node.shape })),
+  };
+  return { model, inputs: [...inputs.values()] };
+}
+
+function lowerAny(
+  node: Node,
+  context: LoweringContext,
+  addInput: (input: ModelInput) => ValueName,
+): ValueName {
+  if (node.op === 'constant') {
+    const { values } = node.attrs;
+    if (values.length === 1 && node.shape.length > 0) {
+      const one = context.emitter.float(values[0]!);
+      return context.emitter.emit('Expand', [one, context.emitter.integers(node.shape)]);
+    }
+    return context.emitter.floats(values, node.shape);
+  }
+  if (isNamedLeaf(node)) {
+    const { name: key } = node.attrs;
+    const { shape, dtype: type, op: source } = node;
+    return addInput({ name: `${source}/${key}`, type, shape, source, key });
+  }
+  return lower(node.op, node, context);
+}
+
+function lower<K extends Exclude<OpKind, LeafKind>>(
+  op: K,
+  node: Node,
+  context: LoweringContext,
+): ValueName {
+  const rule: LoweringRule<K> = rules[op];
+  return rule(context, node as unknown as Parameters<LoweringRule<K>>[1]);
+}

@@ -1,0 +1,188 @@
+/**
+ * @file The default executor: graphs run in ONNX Runtime. Weights and variables are fed in place,
+ * without a copy, so that all graphs of a run share them.
+ */
+
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import type { Graph } from '../../graph/ops.ts';
+import { runPasses } from '../../graph/passes/run-passes.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import { f32, type Tensor } from '../../tensor/tensor.ts';
+import { UserError } from '../../tensor/user-error.ts';
+import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import { flipKernels } from './flip-kernels.ts';
+import { lowerGraph, type ModelInput, outputPrefix, updatePrefix } from './lower-graph.ts';
+import { encodeOnnxModel } from './onnx-proto.ts';
+
+export interface OnnxExecutorOptions {
+  readonly parameters: ParameterSource;
+  /** ONNX Runtime's execution provider; operations that it lacks run on the CPU. */
+  readonly provider?: string;
+  /** Threads of one operation; the number of cores where it is not given. */
+  readonly threads?: number;
+  /**
+   * Keeps a second, flipped copy of frozen convolution kernels: their input gradients run faster,
+   * at the price of that memory.
+   */
+  readonly flipWeights?: boolean;
+}
+
+interface Variable {
+  current: Float32Array;
+  /** Where the next value is written; the two change places after each run. */
+  spare: Float32Array;
+  readonly shape: Shape;
+}
+
+class OnnxExecutor implements Executor {
+  readonly name = 'onnx';
+  readonly #options: OnnxExecutorOptions;
+  readonly #variables = new Map<string, Variable>();
+  readonly #weights = new Map<string, Float32Array>();
+  readonly #sessions = new Set<InferenceSession>();
+
+  constructor(options: OnnxExecutorOptions) {
+    this.#options = options;
+  }
+
+  async compile(graph: Graph): Promise<Executable> {
+    const optimized = runPasses(graph);
+    const { model, inputs } = lowerGraph(optimized, {
+      flipWeights: this.#options.flipWeights ?? true,
+    });
+    const session = await this.#createSession(encodeOnnxModel(model));
+    this.#sessions.add(session);
+    const frozen = this.#frozenFeeds(inputs);
+    const updates = model.outputs.filter(({ name }) => name.startsWith(updatePrefix));
+    const outputs = model.outputs.filter(({ name }) => name.startsWith(outputPrefix));
+    return {
+      run: async (feeds) => {
+        const fed: Record<string, OrtTensor> = { ...frozen, ...this.#liveFeeds(inputs, feeds) };
+        const fetches: Record<string, OrtTensor | null> = {};
+        for (const { name } of outputs) fetches[name] = null;
+        for (const { name, shape } of updates) {
+          const { spare } = this.#variable(name.slice(updatePrefix.length));
+          fetches[name] = new OrtTensor('float32', spare, [...shape]);
+        }
+        const results = await session.run(fed, fetches);
+        for (const { name } of updates) {
+          const variable = this.#variable(name.slice(updatePrefix.length));
+          [variable.current, variable.spare] = [variable.spare, variable.current];
+        }
+        return Object.fromEntries(
+          outputs.map(({ name, shape }) => [
+            name.slice(outputPrefix.length),
+            f32(shape, results[name]!.data as Float32Array),
+          ]),
+        );
+      },
+      dispose: async () => {
+        if (this.#sessions.delete(session)) await session.release();
+      },
+    };
+  }
+
+  writeVariable(name: string, value: Tensor<'f32'>): void {
+    const known = this.#variables.get(name);
+    if (known && known.current.length === value.data.length) {
+      known.current.set(value.data);
+      return;
+    }
+    const { shape } = value;
+    const spare = new Float32Array(value.data.length);
+    this.#variables.set(name, { current: value.data.slice(), spare, shape });
+  }
+
+  readVariable(name: string): Tensor<'f32'> {
+    const { current, shape } = this.#variable(name);
+    return f32(shape, current.slice());
+  }
+
+  async dispose(): Promise<void> {
+    for (const session of this.#sessions) await session.release();
+    this.#sessions.clear();
+    this.#variables.clear();
+    this.#weights.clear();
+  }
+
+  async #createSession(model: Uint8Array): Promise<InferenceSession> {
+    const { provider = 'cpu', threads } = this.#options;
+    try {
+      return await InferenceSession.create(model, {
+        executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+        graphOptimizationLevel: 'disabled',
+        // A fixed memory pattern allocates a second full block from the second run on.
+        enableMemPattern: false,
+        ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+        interOpNumThreads: 1,
+        executionMode: 'sequential',
+        logSeverityLevel: 3,
+      });
+    } catch (error) {
+      if (provider === 'cpu')
+        throw new Error(`internal: ONNX Runtime: ${(error as Error).message}`);
+      throw new UserError(
+        `device.provider: ${provider} cannot be used on this machine (${(error as Error).message}); use cpu`,
+      );
+    }
+  }
+
+  #variable(name: string): Variable {
+    const variable = this.#variables.get(name);
+    if (!variable) throw new Error(`internal: variable ${name} has no value`);
+    return variable;
+  }
+
+  #weight(key: string): Float32Array {
+    let weight = this.#weights.get(key);
+    if (!weight) {
+      weight = this.#options.parameters.read(key);
+      this.#weights.set(key, weight);
+    }
+    return weight;
+  }
+
+  #frozenFeeds(inputs: readonly ModelInput[]): Record<string, OrtTensor> {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const { name, source, key, shape } of inputs) {
+      if (source === 'parameter') {
+        feeds[name] = new OrtTensor('float32', this.#weight(key), [...shape]);
+      }
+      if (source === 'flippedParameter') {
+        const flippedKey = `flipped:${key}`;
+        let flipped = this.#weights.get(flippedKey);
+        if (!flipped) {
+          flipped = flipKernels(this.#weight(key), shape as [number, number, number, number]);
+          this.#weights.set(flippedKey, flipped);
+        }
+        feeds[name] = new OrtTensor('float32', flipped, [...shape]);
+      }
+    }
+    return feeds;
+  }
+
+  #liveFeeds(inputs: readonly ModelInput[], feeds: Values): Record<string, OrtTensor> {
+    const live: Record<string, OrtTensor> = {};
+    for (const { name, source, key, shape, type } of inputs) {
+      if (source === 'variable') {
+        live[name] = new OrtTensor('float32', this.#variable(key).current, [...shape]);
+      }
+      if (source !== 'input') continue;
+      const value = feeds[key];
+      if (!value || value.dtype !== type || value.data.length !== sizeOf(shape)) {
+        const found = value ? `${value.dtype}[${value.shape}]` : 'nothing';
+        throw new Error(`internal: input ${key} is fed ${found}, expected ${type}[${shape}]`);
+      }
+      live[name] =
+        type === 'i32'
+          ? new OrtTensor('int32', value.data as Int32Array, [...shape])
+          : new OrtTensor('float32', value.data as Float32Array, [...shape]);
+    }
+    return live;
+  }
+}
+
+/** An executor on ONNX Runtime. */
+export function createOnnxExecutor(options: OnnxExecutorOptions): Executor {
+  return new OnnxExecutor(options);
+}
