@@ -1,0 +1,93 @@
+/** @file Trigger words, shuffling and dropout. */
+
+import { describe, expect, test } from 'vitest';
+import { type CaptionOptions, composeCaption, hasTriggerWord } from '../../src/data/caption.ts';
+
+const plain: CaptionOptions = {
+  shuffleTags: false,
+  keepTokens: 0,
+  captionSeparator: ',',
+  captionDropout: 0,
+};
+
+const compose = (
+  caption: string,
+  triggerWord: string | null,
+  options: Partial<CaptionOptions> = {},
+  position = 0,
+  seed = 7,
+) =>
+  composeCaption({ caption, triggerWord }, { ...plain, ...options }, seed, { epoch: 0, position });
+
+describe('trigger word', () => {
+  test.each([
+    ['a cat on a mat', 'zxc', 'zxc, a cat on a mat'],
+    ['a ZXC cat', 'zxc', 'a ZXC cat'],
+    ['zxcat', 'zxc', 'zxc, zxcat'],
+    ['(zxc:1.2), hat', 'zxc', '(zxc:1.2), hat'],
+    ['a cat', 'sks (dog)', 'sks (dog), a cat'],
+    ['a sks (dog) here', 'sks (dog)', 'a sks (dog) here'],
+    ['élan', 'lan', 'lan, élan'],
+    ['a cat', null, 'a cat'],
+    ['a cat', ' ', 'a cat'],
+    ['', 'zxc', 'zxc'],
+  ])('%j with %j', (caption, trigger, expected) => {
+    expect(compose(caption, trigger)).toBe(expected);
+  });
+
+  test.each(['a-b', 'x/y', '<zxc>', 'c++', '^_^', 'a|b', 'q\\e'])(
+    '%s is text, not a pattern',
+    (word) => {
+      expect(hasTriggerWord(`a ${word}, b`, word)).toBe(true);
+      expect(hasTriggerWord('a cat', word)).toBe(false);
+    },
+  );
+});
+
+describe('shuffle', () => {
+  const tags = Array.from({ length: 12 }, (_, i) => `tag ${i}`);
+  const caption = tags.join(', ');
+
+  test('keeps the tags and the first keepTokens in place', () => {
+    const shuffled = compose(caption, null, { shuffleTags: true, keepTokens: 3 }).split(', ');
+    expect(shuffled.slice(0, 3)).toEqual(tags.slice(0, 3));
+    expect(shuffled).not.toEqual(tags);
+    expect(shuffled.toSorted()).toEqual(tags.toSorted());
+  });
+
+  test('keeps a trigger word in front, added or written', () => {
+    for (let position = 0; position < 10; position++) {
+      expect(compose(caption, 'zxc', { shuffleTags: true }, position)).toMatch(/^zxc, /);
+      expect(compose(`ZXC, ${caption}`, 'zxc', { shuffleTags: true }, position)).toMatch(/^ZXC, /);
+    }
+  });
+
+  test('differs between visits and seeds, and repeats for the same', () => {
+    const options = { shuffleTags: true };
+    const texts = Array.from({ length: 8 }, (_, position) =>
+      compose(caption, null, options, position),
+    );
+    expect(new Set(texts).size).toBe(8);
+    expect(compose(caption, null, options, 3)).toBe(texts[3]);
+    expect(compose(caption, null, options, 3, 8)).not.toBe(texts[3]);
+  });
+
+  test('splits at the separator, and drops empty tags', () => {
+    const options = { shuffleTags: true, captionSeparator: '|' };
+    expect(compose('a, b| |c', null, options).split('| ').toSorted()).toEqual(['a, b', 'c']);
+    expect(compose('b a', null, { shuffleTags: true, captionSeparator: ' ' })).toMatch(
+      /^(a b|b a)$/,
+    );
+  });
+});
+
+test('dropout empties its share of the captions, trigger word included', () => {
+  const texts = Array.from({ length: 2000 }, (_, i) =>
+    compose('cat', 'zxc', { captionDropout: 0.25 }, i),
+  );
+  const dropped = texts.filter((text) => text === '').length;
+  expect(dropped).toBeGreaterThan(420);
+  expect(dropped).toBeLessThan(580);
+  expect(new Set(texts)).toEqual(new Set(['', 'zxc, cat']));
+  expect(compose('cat', null, { captionDropout: 1 })).toBe('');
+});
