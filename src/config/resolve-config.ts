@@ -1,0 +1,141 @@
+/** @file From a parsed file to the configuration of a run: defaults that depend on other values, and paths. */
+
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { FileConfig } from './schema.ts';
+
+type Section<K extends keyof FileConfig> = NonNullable<FileConfig[K]>;
+
+/** A section whose keys `K` are no longer null. */
+type Filled<T, K extends keyof T> = Omit<T, K> & { [P in K]: NonNullable<T[P]> };
+
+type DeepReadonly<T> = T extends readonly (infer E)[]
+  ? number extends T['length']
+    ? readonly DeepReadonly<E>[]
+    : Readonly<T>
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
+
+/** A preview's prompt; `seed` null: each of `preview.seeds`. */
+type Prompt = Exclude<Section<'preview'>['prompts'][number], string>;
+
+type Preview = Filled<Omit<Section<'preview'>, 'prompts'>, 'enabled' | 'width' | 'height'>;
+
+/**
+ * The configuration of a run: plain values. Paths are absolute; `null` means "not wanted", but for
+ * `repeats` (see the folder's name) and `threads` (automatic); a part's learning rate is 0 where
+ * `lora` leaves that part out; `data.resolution` is [width, height].
+ */
+export type Config = DeepReadonly<
+  Omit<FileConfig, 'output' | 'lora' | 'data' | 'train' | 'preview' | 'log'> & {
+    output: Filled<Section<'output'>, 'dir'>;
+    lora: Filled<Section<'lora'>, 'alpha'>;
+    data: Filled<Omit<Section<'data'>, 'resolution'>, 'cacheDir'> & {
+      resolution: [number, number];
+    };
+    train: Filled<Section<'train'>, 'unetLearningRate' | 'textEncoderLearningRate'>;
+    preview: Preview & { prompts: Prompt[] };
+    log: Filled<Section<'log'>, 'file'>;
+  }
+>;
+
+/** A configuration and, for each default that came from elsewhere, what it came from. */
+export interface Resolved {
+  readonly config: Config;
+  /** By path, such as `lora.alpha` → `lora.rank`. */
+  readonly derived: ReadonlyMap<string, string>;
+}
+
+/** Resolves a path of the file against the working directory; `~/` is the home folder. */
+function resolvePath(cwd: string, path: string): string {
+  return path.startsWith('~/') || path === '~'
+    ? join(homedir(), path.slice(1))
+    : resolve(cwd, path);
+}
+
+/** A model of a web UI by its bare file name, or any path. */
+function modelPath(cwd: string, path: string, webui: string | null, folder: string): string {
+  const bare = !/[/\\]/.test(path);
+  return webui && bare ? join(webui, 'models', folder, path) : resolvePath(cwd, path);
+}
+
+/** Fills in what depends on other values, and makes paths absolute. */
+export function resolveConfig(file: FileConfig, cwd: string): Resolved {
+  const derived = new Map<string, string>();
+  function fill<T>(path: string, given: T | null, from: string, fallback: T): T {
+    if (given !== null) return given;
+    derived.set(path, from);
+    return fallback;
+  }
+  const path = (given: string) => resolvePath(cwd, given);
+
+  const webui = file.webui === null ? null : path(file.webui);
+  const models = webui ? "the web UI's models/Lora" : 'models/Lora';
+  const dir = path(
+    fill(
+      'output.dir',
+      file.output.dir,
+      models,
+      webui ? join(webui, 'models', 'Lora') : 'models/Lora',
+    ),
+  );
+  const runFolder = join(dir, '.sdl-train', file.output.name);
+  const { lora, data, train, preview } = file;
+  const rate = train.learningRate;
+  const textRate = 'train.textEncoderLearningRate';
+  const [width, height] =
+    typeof data.resolution === 'number' ? [data.resolution, data.resolution] : data.resolution;
+
+  const config: Config = {
+    base: modelPath(cwd, file.base, webui, 'Stable-diffusion'),
+    vae: file.vae === null ? null : modelPath(cwd, file.vae, webui, 'VAE'),
+    webui,
+    output: { ...file.output, dir },
+    lora: { ...lora, alpha: fill('lora.alpha', lora.alpha, 'lora.rank', lora.rank) },
+    data: {
+      ...data,
+      folders: data.folders.map((folder) => ({ ...folder, path: path(folder.path) })),
+      resolution: [width, height],
+      cacheDir: path(
+        fill(
+          'data.cacheDir',
+          data.cacheDir,
+          'output.dir and output.name',
+          join(runFolder, 'cache'),
+        ),
+      ),
+    },
+    train: {
+      ...train,
+      unetLearningRate: lora.unet
+        ? fill('train.unetLearningRate', train.unetLearningRate, 'train.learningRate', rate)
+        : fill('train.unetLearningRate', null, 'lora.unet', 0),
+      textEncoderLearningRate: lora.textEncoder
+        ? fill(textRate, train.textEncoderLearningRate, 'half of train.learningRate', rate / 2)
+        : fill(textRate, null, 'lora.textEncoder', 0),
+    },
+    preview: {
+      ...preview,
+      enabled: fill(
+        'preview.enabled',
+        preview.enabled,
+        'preview.prompts',
+        preview.prompts.length > 0,
+      ),
+      prompts: preview.prompts.map((entry) =>
+        typeof entry === 'string' ? { prompt: entry, negativePrompt: '', seed: null } : entry,
+      ),
+      width: fill('preview.width', preview.width, 'data.resolution', width),
+      height: fill('preview.height', preview.height, 'data.resolution', height),
+    },
+    device: file.device,
+    log: {
+      ...file.log,
+      file: path(
+        fill('log.file', file.log.file, 'output.dir and output.name', join(runFolder, 'log.jsonl')),
+      ),
+    },
+  };
+  return { config, derived };
+}

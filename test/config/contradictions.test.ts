@@ -1,0 +1,72 @@
+/** @file Values that contradict each other, or would have no effect. */
+
+import { expect, test } from 'vitest';
+import { contradiction, load, minimal } from './fixture.ts';
+
+const refused: readonly (readonly [string, readonly string[], string])[] = [
+  ['steps and epochs', ['train.epochs=3'], 'train.steps and train.epochs are both given'],
+  ['no length', ['train.steps=null'], 'train.steps or train.epochs is needed'],
+  ['nothing to train', ['lora.unet=false', 'lora.textEncoder=false'], 'nothing would be trained'],
+  ['keepLast alone', ['output.keepLast=2'], 'output.keepLast needs output.saveEverySteps'],
+  [
+    'long warm-up',
+    ['train.warmupSteps=100'],
+    'train.warmupSteps 100 must be below train.steps, 100',
+  ],
+  [
+    'resolution',
+    ['data.resolution=500'],
+    '500 is not a multiple of data.buckets.step, 64: use 448 or 512',
+  ],
+  ['second side', ['data.resolution=[512, 600]'], '600 is not a multiple'],
+  ['preview size', ['preview.width=100'], 'preview.width: 100 is not a multiple'],
+  ['bucket side', ['data.buckets.minSide=200'], 'data.buckets.minSide: 200 is not a multiple'],
+  [
+    'bucket sides',
+    ['data.buckets.minSide=512', 'data.buckets.maxSide=256'],
+    'minSide 512 is above',
+  ],
+  ['small', ['data.resolution=128'], '128 is below data.buckets.minSide, 256: lower that'],
+  ['large', ['data.resolution=1088'], '1088 is above data.buckets.maxSide, 1024: raise that'],
+  [
+    'text encoder rate',
+    ['lora.textEncoder=false', 'train.textEncoderLearningRate=1e-5'],
+    'train.textEncoderLearningRate would have no effect: lora.textEncoder is false',
+  ],
+  ['UNet rate', ['lora.unet=false', 'train.unetLearningRate=1e-5'], 'lora.unet is false'],
+  ['rate 0', ['train.textEncoderLearningRate=0'], 'set lora.textEncoder to false instead'],
+  ['keepTokens', ['data.keepTokens=1'], 'data.shuffleTags is false'],
+  ['convAlpha', ['lora.convAlpha=4'], 'give lora.convRank too'],
+  ['convRank', ['lora.unet=false', 'lora.convRank=4'], 'the convolutions are in the UNet'],
+  ['priors only', ['data.folders[0].prior=true'], 'all of them are prior'],
+  ['prior weight', ['train.priorLossWeight=0.5'], 'none of data.folders is prior'],
+  ['restarts', ['train.restarts=3'], 'train.lrSchedule is constant'],
+  [
+    'timesteps',
+    ['train.minTimestep=500', 'train.maxTimestep=500'],
+    'must be below train.maxTimestep',
+  ],
+  ['previews', ['preview.enabled=true'], 'preview.enabled needs preview.prompts'],
+  ['preview steps', ['preview.everySteps=5'], 'preview.prompts is empty'],
+  ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
+];
+
+test.each(refused)('%s', (_, overrides, message) => {
+  expect(contradiction(...overrides)).toContain(message);
+});
+
+const allowed: readonly (readonly string[])[] = [
+  ['train.steps=null', 'train.epochs=3', 'train.warmupSteps=500'],
+  ['output.keepLast=2', 'output.saveEveryEpochs=1'],
+  ['data.resolution=128', 'data.buckets.enabled=false'],
+  ['data.resolution=[96, 160]', 'data.buckets.step=32', 'data.buckets.minSide=64'],
+  ['data.keepTokens=1', 'data.shuffleTags=true'],
+  ['lora.convRank=4', 'lora.convAlpha=2'],
+  ['lora.textEncoder=false', 'train.textEncoderLearningRate=0'],
+  ['data.folders[1]={path: b, prior: true}', 'train.priorLossWeight=0.5'],
+  ['train.lrSchedule=cosine_with_restarts', 'train.restarts=3'],
+];
+
+test.each(allowed.map((overrides) => [overrides]))('%s is allowed', (overrides) => {
+  expect(() => load(minimal, ...overrides)).not.toThrow();
+});
