@@ -16,7 +16,6 @@ export interface JsonSchema {
   readonly exclusiveMaximum?: number;
   readonly multipleOf?: number;
   readonly minItems?: number;
-  readonly minLength?: number;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
   readonly items?: JsonSchema | readonly JsonSchema[];
@@ -40,7 +39,7 @@ export function keysOf(schema: JsonSchema | undefined): Readonly<Record<string, 
 }
 
 /** What a list's entries look like, or undefined where the schema is no plain list. */
-export function entryOf(schema: JsonSchema | undefined): JsonSchema | undefined {
+function entryOf(schema: JsonSchema | undefined): JsonSchema | undefined {
   const list = schema && alternatives(schema).find((option) => option.type === 'array');
   const items = list?.items;
   return Array.isArray(items) ? items[0] : (items as JsonSchema | undefined);

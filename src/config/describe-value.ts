@@ -43,7 +43,7 @@ function describeOne(schema: JsonSchema): string {
     case 'boolean':
       return 'true or false';
     case 'string':
-      return schema.minLength ? 'a text that is not empty' : 'a text';
+      return 'a text';
     case 'null':
       return 'null';
     case 'array':
@@ -79,6 +79,7 @@ export function hintFor(value: unknown, schema: JsonSchema): string {
   if (typeof value === 'number' && accepts('array') && !accepts('integer', 'number')) {
     return `write it as a list: [${value}]`;
   }
+  if (value === '') return 'it is empty';
   if (typeof value === 'string') {
     const choices = options.flatMap((option) => option.enum ?? []);
     const near = nearest(value, choices.map(String));

@@ -17,7 +17,7 @@ export interface ConfigProblem {
 }
 
 /** The value at a path, or undefined. */
-export function valueAt(root: unknown, path: Path): unknown {
+function valueAt(root: unknown, path: Path): unknown {
   let value = root;
   for (const part of path) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part))

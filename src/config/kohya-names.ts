@@ -78,6 +78,7 @@ const withNote: readonly KohyaName[] = [
   noted('max_token_length', 'train.maxTokens', '75, 150 or 225'),
   noted('optimizer_args', 'train', 'weightDecay, beta1, beta2 and epsilon are keys of their own'),
   noted('sample_prompts', 'preview.prompts', 'a list of texts, not a file'),
+  noted('sample_every_n_epochs', 'preview.everySteps', 'in steps'),
   noted('sample_at_first', 'preview.before', 'true or false'),
   noted('sample_sampler', 'preview.sampler', 'ddim or euler_a'),
   noted('network_args', 'lora', 'convRank and convAlpha are keys of their own'),
@@ -90,6 +91,8 @@ const withNote: readonly KohyaName[] = [
   noted('save_state', null, 'always done'),
   noted('resume', null, 'run the same command again'),
   noted('loss_type', null, 'the loss is the squared error'),
+  noted('no_half_vae', null, 'the VAE is in f32'),
+  noted('max_data_loader_n_workers', null, 'nothing to choose here'),
   noted('xformers', null, 'nothing to choose here'),
   noted('sdpa', null, 'nothing to choose here'),
 ];

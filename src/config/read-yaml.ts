@@ -12,7 +12,7 @@ import {
 } from 'yaml';
 
 /** A mistake and its line, from 1. */
-export interface YamlProblem {
+interface YamlProblem {
   readonly line: number;
   readonly message: string;
 }

@@ -49,7 +49,7 @@ export interface KeySuggestion {
 /** Names the key meant by `key` in the section at `path`: kohya's name, a near one, one of another section. */
 export function suggestKey(path: readonly PropertyKey[], key: string): KeySuggestion {
   const kohya = findKohyaName(key);
-  if (kohya) {
+  if (kohya && !kohya.key?.endsWith(`.${key}`)) {
     const note = kohya.note ? ` (${kohya.note})` : '';
     const hint = kohya.key
       ? `kohya's ${kohya.option} is ${kohya.key} here${note}`

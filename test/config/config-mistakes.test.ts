@@ -45,7 +45,7 @@ preview:
     'run.yaml:19: train.batchSize: found nothing, expected a whole number from 1 to 1024; leave the key out for the default, 1',
     'run.yaml:20: train.keepTokens: unknown key; did you mean data.keepTokens?',
     'run.yaml:23: preview.prompts[0].sed: unknown key; did you mean preview.prompts[].seed?',
-    'run.yaml:24: preview.prompts[1]: found 3, expected a text that is not empty or a section with keys such as prompt, negativePrompt, seed; put it in quotes: "3"',
+    'run.yaml:24: preview.prompts[1]: found 3, expected a text or a section with keys such as prompt, negativePrompt, seed; put it in quotes: "3"',
     'run.yaml:25: preview.seeds: found 1, expected a list with at least one entry; write it as a list: [1]',
   ]);
 });
@@ -53,7 +53,7 @@ preview:
 test('contradictions are found beside other mistakes', () => {
   const text = minimal.replace('model.safetensors', '[]').replace('100', '100\n  epochs: 3');
   expect(complaints(text)).toEqual([
-    'run.yaml:1: base: found a list, expected a text that is not empty',
+    'run.yaml:1: base: found a list, expected a text',
     expect.stringMatching(/^run.yaml:8: train.steps and train.epochs are both given/),
   ]);
 });
