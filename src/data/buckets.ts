@@ -102,8 +102,6 @@ export function makeBuckets(options: BucketOptions): Size[] {
   // Where no width's height equals it, such as 960 for a resolution of 1000.
   const square = floorTo(Math.sqrt(area), step);
   add(square, square);
-  // And the very size that was asked for.
-  if (width % step === 0 && height % step === 0) add(width, height);
   if (found.size === 0) {
     throw new UserError(
       `no bucket has sides from ${options.minSide} to ${maxSide} in steps of ${step} within resolution ${sizeText({ width, height })}; lower buckets.minSide or buckets.step, or raise buckets.maxSide`,
@@ -139,38 +137,33 @@ const ratioDistance = (a: Size, b: Size) =>
 function nearestBucket(image: Size, buckets: readonly Size[]): Size {
   let best: Size | undefined;
   for (const bucket of buckets) {
-    const gain = best ? ratioDistance(image, best) - ratioDistance(image, bucket) : 1;
-    const larger = best && bucket.width * bucket.height > best.width * best.height;
-    if (gain > 1e-9 || (gain > -1e-9 && larger)) best = bucket;
+    if (!best || ratioDistance(image, bucket) < ratioDistance(image, best)) best = bucket;
   }
   if (!best) throw new Error('internal: no buckets');
   return best;
 }
 
-/** The largest size in steps that the image covers without being enlarged. */
+/**
+ * The largest size in steps that the image covers without being enlarged. It is within the area: an
+ * image with more pixels than that covers the bucket nearest to it.
+ */
 function ownBucket(image: Size, options: BucketOptions): Size {
   const { step } = options;
-  const resolution = resolutionOf(options);
-  const maxSide = floorTo(options.maxSide ?? maxSideOf(options), step);
-  const area = resolution.width * resolution.height;
+  const maxSide = floorTo(maxSideOf(options), step);
   const minSide = Math.ceil(options.minSide / step) * step;
-  let width = Math.min(floorTo(image.width, step), maxSide);
-  let height = Math.min(floorTo(image.height, step), maxSide);
+  const width = Math.min(floorTo(image.width, step), maxSide);
+  const height = Math.min(floorTo(image.height, step), maxSide);
   if (Math.min(width, height) < minSide) {
     throw new UserError(
       `${sizeText(image)} pixels are too few for the smallest side of ${minSide}; enlarge or remove the image, lower buckets.minSide, or set buckets.upscale: true`,
     );
   }
-  while (width * height > area) {
-    if (width > height) width -= step;
-    else height -= step;
-  }
   return { width, height };
 }
 
 /**
- * The bucket of an image: the one nearest in aspect ratio, of equally near ones the largest. Without
- * `upscale`, an image that does not cover it gets the largest size that it does cover.
+ * The bucket of an image: the one nearest in aspect ratio. Without `upscale`, an image that does not
+ * cover it gets the largest size that it does cover.
  * @throws UserError without the image's name where it is too small and may not be enlarged.
  */
 export function assignBucket(

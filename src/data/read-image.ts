@@ -115,7 +115,10 @@ export async function verifyImage(path: string): Promise<void> {
   );
 }
 
-/** 8-bit RGB of a picture as seen: upright, on white, sRGB, scaled to cover and cropped to the centre. */
+/**
+ * 8-bit RGB of a picture as seen: upright, on white, scaled to cover and cropped to the centre. The
+ * colours are sRGB, which sharp puts out unless told otherwise.
+ */
 async function pixels(path: string, { width, height, flip }: ReadImageOptions): Promise<Buffer> {
   const { data, info } = await decode(path, (image) =>
     image
@@ -123,7 +126,6 @@ async function pixels(path: string, { width, height, flip }: ReadImageOptions): 
       .flatten({ background: '#ffffff' })
       .resize(width, height, { fit: 'cover', kernel: 'lanczos3', fastShrinkOnLoad: false })
       .flop(flip ?? false)
-      .toColourspace('srgb')
       .raw()
       .toBuffer({ resolveWithObject: true }),
   );

@@ -2,10 +2,11 @@
 
 import { batchesOfEpoch } from './batch-plan.ts';
 import { type BucketOptions, lowMaxSideWarning, type Size, sizeText } from './buckets.ts';
+import type { DatasetFolder } from './image-folders.ts';
 import { type PreparedSample, prepareSamples } from './prepare-samples.ts';
 import { problemOf } from './problems.ts';
 import { verifyImage } from './read-image.ts';
-import { type DatasetFolder, type Sample, type ScanOptions, scanFolders } from './scan-folder.ts';
+import { type Sample, type ScanOptions, scanFolders } from './scan-folder.ts';
 
 /** A bucket that is in use. */
 export interface BucketUse {

@@ -1,25 +1,10 @@
 /** @file Finds the images of a data set's folders and the caption of each. */
 
-import type { Dirent } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
-import { basename, extname, join, resolve } from 'node:path';
-import { UserError } from '../tensor/user-error.ts';
+import { basename, extname, join } from 'node:path';
 import { readCaptionFile } from './caption-file.ts';
+import { type DatasetFolder, type ImageFolder, imageFolders, type Notes } from './image-folders.ts';
+import { extensionOf } from './list-folder.ts';
 import { count, problemOf, someOf, throwProblems } from './problems.ts';
-
-/** A folder of images as the configuration names it. */
-export interface DatasetFolder {
-  /** A folder of images, an `N_name` folder, or the parent of `N_name` folders. */
-  readonly path: string;
-  /** Visits of each image an epoch; an `N_name` folder has N. */
-  readonly repeats?: number | undefined;
-  /** Prior-preservation images: they show the class, not the concept. */
-  readonly prior?: boolean | undefined;
-  /** Instead of the data set's trigger word; prior folders have none but this. */
-  readonly triggerWord?: string | undefined;
-  /** Of images without a caption file. */
-  readonly caption?: string | undefined;
-}
 
 /** One image with its caption. */
 export interface Sample {
@@ -48,198 +33,25 @@ export interface ScanResult {
   readonly warnings: readonly string[];
 }
 
-const imageExtensions = ['.jpg', '.jpeg', '.png', '.webp', '.avif', '.tif', '.tiff'];
-const otherImageExtensions = [
-  '.gif',
-  '.bmp',
-  '.heic',
-  '.heif',
-  '.jxl',
-  '.jp2',
-  '.svg',
-  '.psd',
-  '.tga',
-  '.ico',
-];
-const numberedName = /^(\d+)_(.+)$/;
-/** More repeats than this in a folder's name look like a year or a number of something else. */
-const plausibleRepeats = 1000;
-
-interface Listing {
-  readonly images: readonly string[];
-  readonly otherImages: readonly string[];
-  /** Neither images nor folders; captions among them. */
-  readonly files: readonly string[];
-  readonly folders: readonly string[];
-  readonly brokenLinks: readonly string[];
-}
-
-/** A folder whose images are read, with what holds for all of them. */
-interface ImageFolder {
-  readonly path: string;
-  readonly listing: Listing;
-  readonly repeats: number;
-  readonly entry: DatasetFolder;
-  /** The `name` of an `N_name` folder. */
-  readonly name: string | null;
-}
-
-interface Findings {
+interface Findings extends Notes {
   readonly samples: Sample[];
-  readonly problems: string[];
-  readonly warnings: string[];
 }
 
-const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
-const extensionOf = (name: string) => extname(name).toLowerCase();
-const isImage = (name: string) => imageExtensions.includes(extensionOf(name));
-
-/** Names in a folder by kind, each in byte order; hidden ones are left out, links are followed. */
-async function list(folder: string): Promise<Listing> {
-  const listing = {
-    images: [] as string[],
-    otherImages: [] as string[],
-    files: [] as string[],
-    folders: [] as string[],
-    brokenLinks: [] as string[],
+/**
+ * Looks up the caption files of an image, in the order of the extensions: `a.txt` or `a.png.txt` for
+ * `a.png`; the extension's case does not matter.
+ */
+function captionLookup(files: readonly string[], extensions: readonly string[]) {
+  const byKey = new Map<string, string>();
+  for (const file of files) {
+    const extension = extname(file);
+    byKey.set(file.slice(0, file.length - extension.length) + extension.toLowerCase(), file);
+  }
+  return (image: string): string[] => {
+    const stem = basename(image, extname(image));
+    const keys = extensions.flatMap((extension) => [stem + extension, image + extension]);
+    return keys.flatMap((key) => byKey.get(key) ?? []);
   };
-  const entries = await readdir(folder, { withFileTypes: true });
-  const visible = entries.filter(({ name }) => !name.startsWith('.') && name !== '__MACOSX');
-  for (const entry of visible.sort((a, b) => byBytes(a.name, b.name))) {
-    listing[await kindOf(folder, entry)].push(entry.name);
-  }
-  return listing;
-}
-
-async function kindOf(folder: string, entry: Dirent): Promise<keyof Listing> {
-  const target = entry.isSymbolicLink()
-    ? await stat(join(folder, entry.name)).catch(() => null)
-    : entry;
-  if (target === null) return isImage(entry.name) ? 'brokenLinks' : 'files';
-  if (target.isDirectory()) return 'folders';
-  if (isImage(entry.name)) return 'images';
-  return otherImageExtensions.includes(extensionOf(entry.name)) ? 'otherImages' : 'files';
-}
-
-async function listEntry(path: string): Promise<Listing> {
-  try {
-    return await list(path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') {
-      throw new UserError(`${path}: no such folder; check \`data.folders\` in the configuration`);
-    }
-    if (code === 'ENOTDIR') {
-      throw new UserError(
-        `${path}: is a file, but \`data.folders\` takes folders; give the folder it lies in`,
-      );
-    }
-    throw new UserError(`${path}: the folder cannot be read (${code}); check its permissions`);
-  }
-}
-
-/** Repeats of an `N_name` folder: the configuration's number, else N. */
-function repeatsOf(path: string, entry: DatasetFolder, found: Findings): number {
-  const n = Number(numberedName.exec(basename(path))?.[1] ?? 1);
-  if (entry.repeats !== undefined) return entry.repeats;
-  if (n === 0) {
-    found.problems.push(
-      `${path}: its name asks for 0 repeats, so none of its images would be trained; rename it to 1_… or remove it`,
-    );
-  }
-  if (n > plausibleRepeats) {
-    found.warnings.push(
-      `${path}: its name is read as ${n} repeats of each image; if it is no count, set \`repeats\` for this folder`,
-    );
-  }
-  return n;
-}
-
-/** The folders with images that an entry of the configuration stands for. */
-async function expand(entry: DatasetFolder, found: Findings): Promise<ImageFolder[]> {
-  const path = resolve(entry.path);
-  const listing = await listEntry(path);
-  const name = numberedName.exec(basename(path))?.[2] ?? null;
-  const numbered = listing.folders.filter((folder) => numberedName.test(folder));
-  const isParent = numbered.length > 0 && (name === null || listing.images.length === 0);
-  if (!isParent) {
-    const inner = await foldersWithImages(path, listing.folders);
-    if (listing.images.length === 0) found.problems.push(noImages(path, listing, inner));
-    else if (inner.length > 0) {
-      found.warnings.push(`${path}: images in its sub-folders are not read: ${someOf(inner)}`);
-    }
-    return [{ path, listing, repeats: repeatsOf(path, entry, found), entry, name }];
-  }
-  if (entry.repeats !== undefined) {
-    found.problems.push(
-      `${path}: \`repeats\` is ${entry.repeats}, but its sub-folders (${someOf(numbered, 2)}) name their own; remove one or the other`,
-    );
-  }
-  if (listing.images.length > 0) {
-    found.warnings.push(
-      `${path}: ${count(listing.images.length, 'image')} beside its sub-folders ${someOf(numbered, 2)} are not read; move them into one`,
-    );
-  }
-  const others = listing.folders.filter((folder) => !numberedName.test(folder));
-  const ignored = await foldersWithImages(path, others);
-  if (ignored.length > 0) {
-    found.warnings.push(
-      `${path}: sub-folders that are not named N_name are not read: ${someOf(ignored)}`,
-    );
-  }
-  const own = { ...entry, repeats: undefined };
-  const folders: ImageFolder[] = [];
-  for (const child of numbered) {
-    const childPath = join(path, child);
-    const childListing = await listEntry(childPath);
-    if (childListing.images.length === 0)
-      found.problems.push(noImages(childPath, childListing, []));
-    folders.push({
-      path: childPath,
-      listing: childListing,
-      repeats: repeatsOf(childPath, own, found),
-      entry: own,
-      name: numberedName.exec(child)?.[2] ?? null,
-    });
-  }
-  return folders;
-}
-
-async function foldersWithImages(path: string, folders: readonly string[]): Promise<string[]> {
-  const withImages: string[] = [];
-  for (const folder of folders) {
-    const listing = await list(join(path, folder)).catch(() => null);
-    if (listing && listing.images.length > 0) withImages.push(folder);
-  }
-  return withImages;
-}
-
-function noImages(path: string, listing: Listing, inner: readonly string[]): string {
-  const [first] = inner;
-  if (first !== undefined) {
-    return `${path}: no images in it, only in its sub-folders (${someOf(inner)}); name those in \`data.folders\`, or rename them to N_name, such as 10_${first}`;
-  }
-  const others =
-    listing.otherImages.length > 0
-      ? ` (${someOf(listing.otherImages)} cannot be read: convert to PNG)`
-      : '';
-  return `${path}: no images in it${others}; put .jpg, .png, .webp, .avif or .tiff files there`;
-}
-
-/** The caption files of an image, in the order of the extensions: `a.txt` or `a.png.txt` for `a.png`. */
-function captionNames(
-  image: string,
-  files: readonly string[],
-  extensions: readonly string[],
-): string[] {
-  const stem = basename(image, extname(image));
-  return extensions.flatMap((extension) =>
-    files.filter(
-      (file) =>
-        extensionOf(file) === extension &&
-        [stem, image].includes(file.slice(0, file.length - extension.length)),
-    ),
-  );
 }
 
 /** The caption of an image without a file of its own, or null. */
@@ -264,11 +76,12 @@ async function readFolder(
   const triggerWord =
     (entry.triggerWord ?? (prior ? undefined : options.triggerWord))?.trim() || null;
   const shared = sharedCaption(folder);
+  const captionsOf = captionLookup(files, extensions);
   const usedFiles = new Set<string>();
   const severalFiles: string[] = [];
   let withoutFile = 0;
   for (const image of listing.images) {
-    const names = captionNames(image, files, extensions);
+    const names = captionsOf(image);
     for (const file of names) usedFiles.add(file);
     if (names.length > 1) severalFiles.push(image);
     const [file] = names;
@@ -339,7 +152,7 @@ export async function scanFolders(
   const seen = new Set<string>();
   for (const entry of folders) {
     try {
-      for (const folder of await expand(entry, found)) {
+      for (const folder of await imageFolders(entry, found)) {
         if (seen.has(folder.path)) {
           found.warnings.push(
             `${folder.path}: named twice, so its images are trained twice as often`,

@@ -139,11 +139,14 @@ describe('assignBucket', () => {
     const options = { ...sdxl, upscale: false };
     const rng = new Rng(5, 'image sizes');
     for (let run = 0; run < 500; run++) {
-      const { bucket, scale } = place(256 + rng.integer(3000), 256 + rng.integer(3000), options);
+      const step = 32 * (1 + rng.integer(6));
+      const coarse = { ...options, step, minSide: step };
+      const image = { width: 256 + rng.integer(3000), height: 256 + rng.integer(3000) };
+      const { bucket, scale } = assignBucket(image, makeBuckets(coarse), coarse);
       expect(scale).toBeLessThanOrEqual(1);
       expect(bucket.width * bucket.height).toBeLessThanOrEqual(1024 ** 2);
-      expect([bucket.width % 64, bucket.height % 64]).toEqual([0, 0]);
-      expect(Math.min(bucket.width, bucket.height)).toBeGreaterThanOrEqual(256);
+      expect([bucket.width % step, bucket.height % step]).toEqual([0, 0]);
+      expect(Math.min(bucket.width, bucket.height)).toBeGreaterThanOrEqual(step);
       expect(Math.max(bucket.width, bucket.height)).toBeLessThanOrEqual(2048);
     }
     expect(place(700, 500, options).bucket).toEqual({ width: 640, height: 448 });

@@ -1,6 +1,6 @@
 /** @file The facts that `check` prints, from a small data set with all sorts of faults. */
 
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { prepareSamples } from '../../src/data/prepare-samples.ts';
@@ -91,6 +91,14 @@ test('with nothing fit to train, reports the problem', async () => {
   expect(report.problems).toEqual([
     '/no/such/folder: no such folder; check `data.folders` in the configuration',
   ]);
+});
+
+test('a folder named for 0 repeats is a problem, not a crash', async () => {
+  const { root, options } = await dataset();
+  const zero = join(root, '0_cat');
+  await rename(join(root, '3_cat'), zero);
+  const report = await reportDataset({ ...options, folders: [{ path: zero }] });
+  expect(report.problems).toEqual([expect.stringMatching(/0_cat: its name asks for 0 repeats/)]);
 });
 
 test('images that may not be enlarged and are too small are named', async () => {

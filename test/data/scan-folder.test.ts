@@ -1,9 +1,10 @@
 /** @file Folders in every layout, and each mistake in them with its message. */
 
 import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type DatasetFolder, scanDataset, scanFolders } from '../../src/data/scan-folder.ts';
+import type { DatasetFolder } from '../../src/data/image-folders.ts';
+import { scanDataset, scanFolders } from '../../src/data/scan-folder.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
 import { temporaryFolder } from './pictures.ts';
 
@@ -25,7 +26,11 @@ async function scan(root: string, entry: Partial<DatasetFolder> = {}, inner = ''
     [{ path: join(root, inner), ...entry }],
     options,
   );
-  const short = (text: string) => text.replaceAll(`${root}/`, '').replaceAll(root, '.');
+  const short = (text: string) =>
+    text
+      .replaceAll(root + sep, '')
+      .replaceAll(root, '.')
+      .replaceAll(sep, '/');
   return {
     samples: samples.map((sample) => ({
       ...sample,
