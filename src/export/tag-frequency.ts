@@ -15,38 +15,29 @@ export function countTags(captions: Iterable<string>): Map<string, number> {
   return counts;
 }
 
-/** Bytes that a table takes in the header of a file, where its JSON is itself a JSON text. */
-function headerBytes(table: TagFrequency): number {
-  return Buffer.byteLength(JSON.stringify(pyJson(table)));
-}
+/** Bytes that a piece of JSON takes in the header of a file, where it is inside a JSON text. */
+const headerBytes = (json: string) => Buffer.byteLength(JSON.stringify(json)) - 2;
 
 /**
  * The table, or where it would take more than `maxBytes` of the header, its most frequent tags.
  * Folders stay, be it without tags; the order of what is kept does not change.
  */
 export function capTagFrequency(table: TagFrequency, maxBytes: number): TagFrequency {
-  if (headerBytes(table) <= maxBytes) return table;
+  if (headerBytes(pyJson(table)) <= maxBytes) return table;
   const ranked = [...table]
     .flatMap(([folder, tags]) => Array.from(tags, ([tag, count]) => ({ folder, tag, count })))
     .sort((a, b) => b.count - a.count);
-
-  const top = (size: number): TagFrequency => {
-    const kept = new Map(Array.from(table.keys(), (folder) => [folder, new Set<string>()]));
-    for (const { folder, tag } of ranked.slice(0, size)) kept.get(folder)?.add(tag);
-    return new Map(
-      Array.from(table, ([folder, tags]) => [
-        folder,
-        new Map([...tags].filter(([tag]) => kept.get(folder)?.has(tag))),
-      ]),
-    );
-  };
-
-  let fits = 0;
-  let tooMany = ranked.length;
-  while (tooMany - fits > 1) {
-    const middle = (fits + tooMany) >> 1;
-    if (headerBytes(top(middle)) <= maxBytes) fits = middle;
-    else tooMany = middle;
+  const kept = new Map(Array.from(table.keys(), (folder) => [folder, new Set<string>()]));
+  let left = maxBytes - headerBytes(pyJson(new Map([...kept.keys()].map((name) => [name, {}]))));
+  for (const { folder, tag, count } of ranked) {
+    left -= headerBytes(`${pyJson(tag)}: ${count}, `);
+    if (left < 0) break;
+    kept.get(folder)?.add(tag);
   }
-  return top(fits);
+  return new Map(
+    Array.from(table, ([folder, tags]) => [
+      folder,
+      new Map([...tags].filter(([tag]) => kept.get(folder)?.has(tag))),
+    ]),
+  );
 }

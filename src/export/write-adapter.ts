@@ -19,7 +19,7 @@ const roundingError: {
 } = {
   f32: { relative: 0, absolute: 0 },
   f16: { relative: 2 ** -11, absolute: 2 ** -25 },
-  bf16: { relative: 2 ** -9, absolute: 2 ** -134 },
+  bf16: { relative: 2 ** -8, absolute: 2 ** -134 },
 };
 
 /** The first difference between what a file holds and what it should hold, or null. */
