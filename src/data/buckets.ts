@@ -60,18 +60,20 @@ function checkOptions(options: BucketOptions): void {
   if (!enabled) {
     if ([width, height].every((side) => side > 0 && side % latentStride === 0)) return;
     throw new UserError(
-      `resolution ${text} without buckets: both sides must be multiples of ${latentStride}`,
+      `data.resolution ${text} without buckets: both sides must be multiples of ${latentStride}`,
     );
   }
   if (!Number.isInteger(step) || step <= 0 || step % latentStride !== 0) {
-    throw new UserError(`buckets.step ${step} is not a multiple of ${latentStride}; 64 is usual`);
+    throw new UserError(
+      `data.buckets.step ${step} is not a multiple of ${latentStride}; 64 is usual`,
+    );
   }
   if (maxSide !== undefined && maxSide < minSide) {
-    throw new UserError(`buckets.maxSide ${maxSide} is below buckets.minSide ${minSide}`);
+    throw new UserError(`data.buckets.maxSide ${maxSide} is below data.buckets.minSide ${minSide}`);
   }
   if (minSide ** 2 > width * height) {
     throw new UserError(
-      `buckets.minSide ${minSide} leaves no bucket within resolution ${text}; lower it to ${floorTo(Math.sqrt(width * height), step)} or less`,
+      `data.buckets.minSide ${minSide} leaves no bucket within resolution ${text}; lower it to ${floorTo(Math.sqrt(width * height), step)} or less`,
     );
   }
 }
@@ -104,7 +106,7 @@ export function makeBuckets(options: BucketOptions): Size[] {
   add(square, square);
   if (found.size === 0) {
     throw new UserError(
-      `no bucket has sides from ${options.minSide} to ${maxSide} in steps of ${step} within resolution ${sizeText({ width, height })}; lower buckets.minSide or buckets.step, or raise buckets.maxSide`,
+      `no bucket has sides from ${options.minSide} to ${maxSide} in steps of ${step} within resolution ${sizeText({ width, height })}; lower data.buckets.minSide or data.buckets.step, or raise data.buckets.maxSide`,
     );
   }
   return [...found.values()].sort((a, b) => a.width - b.width || a.height - b.height);
@@ -121,7 +123,7 @@ export function lowMaxSideWarning(options: BucketOptions): string | null {
   // 3:2 is the widest of the common camera formats.
   const useful = Math.ceil((side * Math.sqrt(1.5)) / step) * step;
   if (!enabled || maxSide === undefined || maxSide >= useful || side <= minSide) return null;
-  return `buckets.maxSide ${maxSide} keeps pictures that are not square below the area of resolution ${sizeText({ width, height })}; leave it out, or set ${useful} or more (${floorTo(2 * side, step)} is usual)`;
+  return `data.buckets.maxSide ${maxSide} keeps pictures that are not square below the area of resolution ${sizeText({ width, height })}; set ${useful} or more (${floorTo(2 * side, step)} is usual)`;
 }
 
 function fitOf(image: Size, bucket: Size): BucketFit {
@@ -155,7 +157,7 @@ function ownBucket(image: Size, options: BucketOptions): Size {
   const height = Math.min(floorTo(image.height, step), maxSide);
   if (Math.min(width, height) < minSide) {
     throw new UserError(
-      `${sizeText(image)} pixels are too few for the smallest side of ${minSide}; enlarge or remove the image, lower buckets.minSide, or set buckets.upscale: true`,
+      `${sizeText(image)} pixels are too few for the smallest side of ${minSide}; enlarge or remove the image, lower data.buckets.minSide, or set data.buckets.upscale: true`,
     );
   }
   return { width, height };

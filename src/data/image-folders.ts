@@ -9,13 +9,13 @@ export interface DatasetFolder {
   /** A folder of images, an `N_name` folder, or the parent of `N_name` folders. */
   readonly path: string;
   /** Visits of each image an epoch; an `N_name` folder has N. */
-  readonly repeats?: number | undefined;
+  readonly repeats?: number | null;
   /** Prior-preservation images: they show the class, not the concept. */
-  readonly prior?: boolean | undefined;
+  readonly prior?: boolean;
   /** Instead of the data set's trigger word; prior folders have none but this. */
-  readonly triggerWord?: string | undefined;
+  readonly triggerWord?: string | null;
   /** Of images without a caption file. */
-  readonly caption?: string | undefined;
+  readonly caption?: string | null;
 }
 
 /** Gathered while the data set is read. */
@@ -41,7 +41,7 @@ const plausibleRepeats = 1000;
 /** Repeats of an `N_name` folder: the configuration's number, else N. */
 function repeatsOf(path: string, entry: DatasetFolder, found: Notes): number {
   const n = Number(numberedName.exec(basename(path))?.[1] ?? 1);
-  if (entry.repeats !== undefined) return entry.repeats;
+  if (typeof entry.repeats === 'number') return entry.repeats;
   if (n === 0) {
     found.problems.push(
       `${path}: its name asks for 0 repeats, so none of its images would be trained; rename it to 1_… or remove it`,
@@ -86,7 +86,7 @@ async function noteOfParent(
   { problems, warnings }: Notes,
 ): Promise<void> {
   const numbered = folders.filter((folder) => numberedName.test(folder));
-  if (repeats !== undefined) {
+  if (typeof repeats === 'number') {
     problems.push(
       `${path}: \`repeats\` is ${repeats}, but its sub-folders (${someOf(numbered, 2)}) name their own; remove one or the other`,
     );
@@ -117,7 +117,7 @@ export async function imageFolders(entry: DatasetFolder, found: Notes): Promise<
   const numbered = listing.folders.filter((folder) => numberedName.test(folder));
   if (numbered.length > 0 && (name === null || listing.images.length === 0)) {
     await noteOfParent(path, listing, entry, found);
-    const own = { ...entry, repeats: undefined };
+    const own = { ...entry, repeats: null };
     const folders: ImageFolder[] = [];
     for (const child of numbered) folders.push(await numberedFolder(join(path, child), own, found));
     return folders;

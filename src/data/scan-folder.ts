@@ -23,7 +23,7 @@ export interface Sample {
 export interface ScanOptions {
   /** In the order of preference, such as `['.txt', '.caption']`; with or without the dot. */
   readonly captionExtensions: readonly string[];
-  readonly triggerWord?: string | undefined;
+  readonly triggerWord?: string | null;
 }
 
 /** What a scan found; `problems` hinder training, `warnings` don't. */
@@ -73,8 +73,7 @@ async function readFolder(
   );
   const files = listing.files.filter((file) => extensions.includes(extensionOf(file)));
   const prior = entry.prior ?? false;
-  const triggerWord =
-    (entry.triggerWord ?? (prior ? undefined : options.triggerWord))?.trim() || null;
+  const triggerWord = (entry.triggerWord ?? (prior ? null : options.triggerWord))?.trim() || null;
   const shared = sharedCaption(folder);
   const captionsOf = captionLookup(files, extensions);
   const usedFiles = new Set<string>();
