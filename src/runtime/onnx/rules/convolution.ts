@@ -1,9 +1,12 @@
 /** @file Convolutions and their gradients in ONNX. */
 
-import type { NodeOf } from '../../../graph/ops.ts';
+import type { Node, NodeOf } from '../../../graph/ops.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 import { batchedProduct, reshaped } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
+
+/** Ends a backward slice beyond the first element. */
+const beforeFirst = 2 ** 31 - 1;
 
 /** Below this many output positions, a batch's weight gradient is one product, not one each. */
 const positionsForBatchedProduct = 512;
@@ -24,18 +27,34 @@ function flippedConvolution(
   });
 }
 
+/**
+ * The weight with its first two dimensions swapped and its kernel flipped: a copy that the executor
+ * keeps, or one made in the graph where that is cheap; undefined for large frozen kernels.
+ */
+function flippedKernel(context: LoweringContext, weight: Node): ValueName | undefined {
+  const { emitter, nameOf } = context;
+  const isPoint = weight.shape[2] === 1 && weight.shape[3] === 1;
+  if (weight.op === 'parameter' && !isPoint) return context.flippedWeight(weight);
+  const swapped = emitter.emit('Transpose', [nameOf(weight)], {
+    attributes: { perm: [1, 0, 2, 3] },
+  });
+  if (isPoint) return swapped;
+  const last = emitter.integers([-1, -1]);
+  return emitter.emit('Slice', [
+    swapped,
+    last,
+    emitter.integers([-beforeFirst, -beforeFirst]),
+    emitter.integers([2, 3]),
+    last,
+  ]);
+}
+
 function inputGradient(context: LoweringContext, node: NodeOf<'conv2dInputGrad'>): ValueName {
   const { emitter, nameOf } = context;
   const [ct, weight] = node.inputs;
   const { stride, pads, height, width } = node.attrs;
   const [kh, kw] = weight.shape.slice(2) as [number, number];
-  if (stride === 1 && kh === 1 && kw === 1) {
-    const flipped = emitter.emit('Transpose', [nameOf(weight)], {
-      attributes: { perm: [1, 0, 2, 3] },
-    });
-    return flippedConvolution(context, node, flipped);
-  }
-  const flipped = stride === 1 ? context.flippedWeight(weight) : undefined;
+  const flipped = stride === 1 ? flippedKernel(context, weight) : undefined;
   if (flipped) return flippedConvolution(context, node, flipped);
   const [top, left, bottom, right] = pads;
   const [oh, ow] = ct.shape.slice(2) as [number, number];
