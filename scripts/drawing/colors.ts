@@ -36,15 +36,23 @@ const linearOf = Float64Array.from({ length: 256 }, (_, byte) => {
   return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
 });
 
+function linear(byte: number): number {
+  return linearOf[Math.max(0, Math.min(255, Math.round(byte)))]!;
+}
+
+/** The curve of CIE L*a*b*. */
+function lightness(part: number): number {
+  return part > 216 / 24389 ? Math.cbrt(part) : (24389 / 27 / 116) * part + 16 / 116;
+}
+
 /** CIE L*a*b* (D65) of an sRGB colour: equal distances look about equally large. */
 export function labOf([red, green, blue]: Rgb): Rgb {
-  const byte = (value: number) => linearOf[Math.max(0, Math.min(255, Math.round(value)))]!;
-  const [r, g, b] = [byte(red), byte(green), byte(blue)];
-  const curve = (t: number) =>
-    t > 216 / 24389 ? Math.cbrt(t) : (24389 / 27) * (t / 116) + 16 / 116;
-  const x = curve((0.4124564 * r + 0.3575761 * g + 0.1804375 * b) / 0.95047);
-  const y = curve(0.2126729 * r + 0.7151522 * g + 0.072175 * b);
-  const z = curve((0.0193339 * r + 0.119192 * g + 0.9503041 * b) / 1.08883);
+  const r = linear(red);
+  const g = linear(green);
+  const b = linear(blue);
+  const x = lightness((0.4124564 * r + 0.3575761 * g + 0.1804375 * b) / 0.95047);
+  const y = lightness(0.2126729 * r + 0.7151522 * g + 0.072175 * b);
+  const z = lightness((0.0193339 * r + 0.119192 * g + 0.9503041 * b) / 1.08883);
   return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
 }
 

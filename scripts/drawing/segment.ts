@@ -38,13 +38,15 @@ export function medianColor(picture: Picture, at: readonly number[]): Rgb {
 export function smooth({ width, height, data }: Picture): Picture {
   const out = new Uint8Array(data.length);
   for (let y = 0; y < height; y++) {
+    const rows = [Math.max(0, y - 1), y, Math.min(height - 1, y + 1)].map((row) => row * width);
     for (let x = 0; x < width; x++) {
-      const rows = [Math.max(0, y - 1), y, Math.min(height - 1, y + 1)];
-      const columns = [Math.max(0, x - 1), x, Math.min(width - 1, x + 1)];
+      const left = Math.max(0, x - 1);
+      const right = Math.min(width - 1, x + 1);
       for (let c = 0; c < 3; c++) {
         let sum = 0;
         for (const row of rows) {
-          for (const column of columns) sum += data[(row * width + column) * 3 + c]!;
+          sum +=
+            data[(row + left) * 3 + c]! + data[(row + x) * 3 + c]! + data[(row + right) * 3 + c]!;
         }
         out[(y * width + x) * 3 + c] = Math.round(sum / 9);
       }
@@ -79,7 +81,7 @@ export function segment(picture: Picture): Segment {
 }
 
 /** The largest set of ones that touch each other by their sides, as places in `mask`. */
-function largestArea(mask: Uint8Array, width: number, height: number): number[] {
+export function largestArea(mask: Uint8Array, width: number, height: number): number[] {
   const seen = new Uint8Array(mask.length);
   let largest: number[] = [];
   for (let start = 0; start < mask.length; start++) {

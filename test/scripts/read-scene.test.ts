@@ -6,7 +6,7 @@ import { drawScene } from '../../scripts/drawing/draw-scene.ts';
 import { readScene } from '../../scripts/drawing/read-scene.ts';
 import { sampleScene } from '../../scripts/drawing/scene.ts';
 import { Rng } from '../../src/tensor/rng.ts';
-import { degrade } from './drawn-scenes.ts';
+import { degrade } from './degrade.ts';
 
 /** Scenes of `count` that the judge reads wrongly once `change` was done to their pictures. */
 function misread(count: number, change: (picture: Picture, rng: Rng) => Picture) {

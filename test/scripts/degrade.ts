@@ -1,4 +1,4 @@
-/** @file What the tests of the drawing scripts share: blur and noise like a small VAE's. */
+/** @file Spoils a picture as a small autoencoder does: blur and noise. */
 
 import type { Picture } from '../../scripts/drawing/canvas.ts';
 import type { Rng } from '../../src/tensor/rng.ts';
