@@ -6,7 +6,7 @@ import { sizeOf } from '../tensor/shape.ts';
 /** The networks that can be adapted; each is one group with its own learning rate. */
 export type LoraGroup = 'unet' | 'text_encoder';
 
-export type ModuleKind = 'linear' | 'conv1x1' | 'conv3x3';
+type ModuleKind = 'linear' | 'conv1x1' | 'conv3x3';
 
 /** One frozen layer that gets a pair of factors. */
 export interface TargetModule {

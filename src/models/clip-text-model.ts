@@ -78,7 +78,7 @@ export function skipLayers(s: Scope, { hidden, last }: ClipStates, clipSkip: num
  * chunk, the last chunk's EOS, so 2 + 75·chunks tokens, as kohya's trainer does. `a1111`: whole
  * chunks one after the other, 77·chunks tokens, as AUTOMATIC1111's web UI and ComfyUI do.
  */
-export type ChunkJoin = 'kohya' | 'a1111';
+type ChunkJoin = 'kohya' | 'a1111';
 
 export interface TextContextOptions extends ClipOptions {
   /** 1 unless given. */

@@ -21,7 +21,7 @@ export interface CheckpointFile {
 }
 
 /** Where one weight lies. */
-export interface WeightPlace {
+interface WeightPlace {
   readonly file: CheckpointFile;
   readonly key: string;
   readonly shape: Shape;
