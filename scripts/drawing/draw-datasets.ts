@@ -62,7 +62,7 @@ export function demonstrationSeries(): readonly Series[] {
 /** The picture as a PNG file. */
 async function encodePng({ width, height, data }: Picture): Promise<Buffer> {
   return sharp(data, { raw: { width, height, channels: 3 } })
-    .png({ compressionLevel: 9, effort: 10, adaptiveFiltering: true })
+    .png({ compressionLevel: 9, adaptiveFiltering: true })
     .toBuffer();
 }
 
