@@ -43,7 +43,7 @@ export class GraphBuilder {
     if (list.length !== 1 && list.length !== sizeOf(shape)) {
       throw new Error(`internal: ${list.length} values for a constant of shape [${shape}]`);
     }
-    const name = `${shape}:${list.join()}`;
+    const name = `${shape}:${list.map((value) => (Object.is(value, -0) ? '-0' : value))}`;
     return this.#leaf('constant', name, { values: list }, shape, 'f32');
   }
 
@@ -215,8 +215,9 @@ export class GraphBuilder {
     const key = `${op}:${name}`;
     const known = this.#leaves.get(key);
     if (known) {
-      if (`${known.shape}` !== `${shape}`) {
-        throw new Error(`internal: ${key} as [${known.shape}] and as [${shape}]`);
+      if (`${known.shape}` !== `${shape}` || known.dtype !== dtype) {
+        const found = `${known.dtype}[${known.shape}]`;
+        throw new Error(`internal: ${key} as ${found} and as ${dtype}[${shape}]`);
       }
       return known as unknown as NodeOf<K>;
     }
