@@ -32,7 +32,10 @@ function alike([a, b]: readonly [Node, Node]): Result {
   return same(a);
 }
 
-const unary = ([x]: readonly [Node]) => same(x);
+function unary([x]: readonly [Node]): Result {
+  check(x.dtype === 'f32', `a float operation on ${text(x)}`);
+  return same(x);
+}
 
 /** Output size of a convolution along one side. */
 export function convSize(size: number, kernel: number, stride: number, padding: number): number {
@@ -47,22 +50,38 @@ function convShape(x: Node, weight: Node, { stride, pads }: ConvAttrs): Result {
     `conv2d of ${text(x)} by ${text(weight)}`,
   );
   check(channels === inChannels, `conv2d of ${text(x)} by a weight ${text(weight)}`);
-  return float([
-    n,
-    out,
-    convSize(h, kh, stride, pads[0] + pads[2]),
-    convSize(w, kw, stride, pads[1] + pads[3]),
-  ]);
+  const height = convSize(h, kh, stride, pads[0] + pads[2]);
+  const width = convSize(w, kw, stride, pads[1] + pads[3]);
+  check(height > 0 && width > 0, `conv2d of ${text(x)} by a larger weight ${text(weight)}`);
+  return float([n, out, height, width]);
+}
+
+/** Checks that the cotangent of a convolution has the shape of its output. */
+function convCotangent(ct: Node, x: Shape, weight: Shape, attrs: ConvAttrs): void {
+  const leaf = (shape: Shape) => ({ shape, dtype: 'f32' }) as Node;
+  const { shape } = convShape(leaf(x), leaf(weight), attrs);
+  check(sameShape(shape, ct.shape), `the cotangent ${text(ct)} of a convolution to [${shape}]`);
+}
+
+/** Checks that the cotangent `ct` has the shape of the value. */
+function cotangentOf(x: Node, ct: Node): void {
+  check(sameShape(x.shape, ct.shape), `the cotangent ${text(ct)} of ${text(x)}`);
+}
+
+function isVector(node: Node, size: number | undefined): boolean {
+  return node.shape.length === 1 && node.shape[0] === size;
 }
 
 function normShape(x: Node, channels: number, ...perChannel: Node[]): Result {
   for (const node of perChannel) {
-    check(
-      node.shape.length === 1 && node.shape[0] === channels,
-      `norm of ${text(x)} by ${text(node)}`,
-    );
+    check(isVector(node, channels), `norm of ${text(x)} by ${text(node)}`);
   }
   return same(x);
+}
+
+function resized([x]: readonly [Node], { height, width }: Ops['upsampleNearest']['attrs']): Result {
+  check(x.shape.length === 4, `upsampleNearest of ${text(x)}`);
+  return float([x.shape[0]!, x.shape[1]!, height, width]);
 }
 
 /** Shape rules of all kinds but the leaves, whose shapes are given. */
@@ -92,36 +111,63 @@ export const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<
     return float([...batch, transposeA ? a1 : a0, transposeB ? b0 : b1]);
   },
   linear: ([x, weight, bias]) => {
-    check(x.shape.at(-1) === weight.shape[1], `linear of ${text(x)} by a weight ${text(weight)}`);
-    if (bias) check(bias.shape[0] === weight.shape[0], `linear with a bias ${text(bias)}`);
+    check(
+      weight.shape.length === 2 && x.shape.at(-1) === weight.shape[1],
+      `linear of ${text(x)} by a weight ${text(weight)}`,
+    );
+    if (bias) check(isVector(bias, weight.shape[0]), `linear with a bias ${text(bias)}`);
     return float([...x.shape.slice(0, -1), weight.shape[0]!]);
   },
   conv2d: ([x, weight, bias], attrs) => {
-    if (bias) check(bias.shape[0] === weight.shape[0], `conv2d with a bias ${text(bias)}`);
+    if (bias) check(isVector(bias, weight.shape[0]), `conv2d with a bias ${text(bias)}`);
     return convShape(x, weight, attrs);
   },
-  conv2dInputGrad: ([ct, weight], { height, width }) =>
-    float([ct.shape[0]!, weight.shape[1]!, height, width]),
-  conv2dWeightGrad: ([x, ct], { kernel }) => float([ct.shape[1]!, x.shape[1]!, ...kernel]),
+  conv2dInputGrad: ([ct, weight], attrs) => {
+    const shape = [ct.shape[0]!, weight.shape[1]!, attrs.height, attrs.width];
+    convCotangent(ct, shape, weight.shape, attrs);
+    return float(shape);
+  },
+  conv2dWeightGrad: ([x, ct], attrs) => {
+    const shape = [ct.shape[1]!, x.shape[1]!, ...attrs.kernel];
+    convCotangent(ct, x.shape, shape, attrs);
+    return float(shape);
+  },
   attention: ([q, k, v], { heads }) => {
     check(sameShape(k.shape, v.shape), `attention with keys ${text(k)} and values ${text(v)}`);
     check(
-      q.shape.length === 3 && q.shape[2] === k.shape[2],
+      q.shape.length === 3 && k.shape.length === 3 && q.shape[0] === k.shape[0],
       `attention of ${text(q)} to ${text(k)}`,
     );
+    check(q.shape[2] === k.shape[2], `attention of ${text(q)} to ${text(k)}`);
     check(q.shape[2]! % heads === 0, `attention of ${text(q)} with ${heads} heads`);
     return same(q);
   },
-  attentionGrad: ([q, k, v], { wrt }) => same({ q, k, v }[wrt]),
+  attentionGrad: ([q, k, v, output, ct], { wrt }) => {
+    cotangentOf(q, output);
+    cotangentOf(q, ct);
+    return same({ q, k, v }[wrt]);
+  },
   groupNorm: ([x, scale, bias], { groups }) => {
     check(x.shape[1]! % groups === 0, `groupNorm of ${text(x)} with ${groups} groups`);
     return normShape(x, x.shape[1]!, scale, bias);
   },
-  groupNormInputGrad: ([x, scale]) => normShape(x, x.shape[1]!, scale),
-  groupNormScaleGrad: ([x]) => float([x.shape[1]!]),
+  groupNormInputGrad: ([x, scale, ct]) => {
+    cotangentOf(x, ct);
+    return normShape(x, x.shape[1]!, scale);
+  },
+  groupNormScaleGrad: ([x, ct]) => {
+    cotangentOf(x, ct);
+    return float([x.shape[1]!]);
+  },
   layerNorm: ([x, scale, bias]) => normShape(x, x.shape.at(-1)!, scale, bias),
-  layerNormInputGrad: ([x, scale]) => normShape(x, x.shape.at(-1)!, scale),
-  layerNormScaleGrad: ([x]) => float([x.shape.at(-1)!]),
+  layerNormInputGrad: ([x, scale, ct]) => {
+    cotangentOf(x, ct);
+    return normShape(x, x.shape.at(-1)!, scale);
+  },
+  layerNormScaleGrad: ([x, ct]) => {
+    cotangentOf(x, ct);
+    return float([x.shape.at(-1)!]);
+  },
 
   reshape: ([x], { shape }) => {
     check(sizeOf(x.shape) === sizeOf(shape), `reshape of ${text(x)} to [${shape}]`);
@@ -138,10 +184,13 @@ export const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<
     return { shape: perm.map((i) => x.shape[i]!), dtype: x.dtype };
   },
   concat: (inputs, { axis }) => {
-    const first = inputs[0]!;
+    const [first] = inputs;
+    if (!first) throw new Error('internal: concat of nothing');
+    check(axis >= 0 && axis < first.shape.length, `concat of ${text(first)} along ${axis}`);
     for (const x of inputs) {
       check(
-        x.shape.length === first.shape.length &&
+        x.dtype === first.dtype &&
+          x.shape.length === first.shape.length &&
           x.shape.every((d, i) => i === axis || d === first.shape[i]),
         `concat of ${inputs.map(text).join(' ')} along ${axis}`,
       );
@@ -154,29 +203,46 @@ export const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<
       (d, i) => starts[i]! >= 0 && starts[i]! <= ends[i]! && ends[i]! <= d,
     );
     check(
-      inside && starts.length === x.shape.length,
+      inside && starts.length === x.shape.length && ends.length === x.shape.length,
       `slice of ${text(x)}: [${starts}] to [${ends}]`,
     );
     return { shape: starts.map((s, i) => ends[i]! - s), dtype: x.dtype };
   },
-  pad: ([x], { before, after }) => ({
-    shape: x.shape.map((d, i) => d + before[i]! + after[i]!),
-    dtype: x.dtype,
-  }),
+  pad: ([x], { before, after }) => {
+    check(
+      before.length === x.shape.length &&
+        after.length === x.shape.length &&
+        [...before, ...after].every((size) => size >= 0),
+      `pad of ${text(x)} by [${before}] and [${after}]`,
+    );
+    return { shape: x.shape.map((d, i) => d + before[i]! + after[i]!), dtype: x.dtype };
+  },
   expand: ([x], { shape }) => {
     const out = broadcastShapes(x.shape, shape);
     check(out !== null && sameShape(out, shape), `expand of ${text(x)} to [${shape}]`);
     return { shape, dtype: x.dtype };
   },
-  sum: ([x], { axes }) => float(x.shape.map((d, i) => (axes.includes(i) ? 1 : d))),
-  upsampleNearest: ([x], { height, width }) => float([x.shape[0]!, x.shape[1]!, height, width]),
-  upsampleNearestGrad: ([ct], { height, width }) =>
-    float([ct.shape[0]!, ct.shape[1]!, height, width]),
-  gather: ([table, ids]) => {
-    check(ids.dtype === 'i32', `gather by ${text(ids)}`);
-    return float([...ids.shape, ...table.shape.slice(1)]);
+  sum: ([x], { axes }) => {
+    const inside = axes.every((axis) => axis >= 0 && axis < x.shape.length);
+    check(inside && x.dtype === 'f32', `sum of ${text(x)} over [${axes}]`);
+    return float(x.shape.map((d, i) => (axes.includes(i) ? 1 : d)));
   },
-  gatherGrad: ([, ct], { rows }) => float([rows, ct.shape.at(-1)!]),
+  upsampleNearest: resized,
+  upsampleNearestGrad: resized,
+  gather: ([table, ids]) => {
+    check(
+      ids.dtype === 'i32' && table.shape.length === 2,
+      `gather from ${text(table)} by ${text(ids)}`,
+    );
+    return float([...ids.shape, table.shape[1]!]);
+  },
+  gatherGrad: ([ids, ct], { rows }) => {
+    check(
+      ids.dtype === 'i32' && sameShape(ids.shape, ct.shape.slice(0, -1)),
+      `the cotangent ${text(ct)} of rows ${text(ids)}`,
+    );
+    return float([rows, ct.shape.at(-1)!]);
+  },
   barrier: ([x]) => same(x),
 };
 

@@ -1,6 +1,6 @@
 /** @file Checks that a graph is well formed: order, shapes, dtypes, names. */
 
-import { sameShape } from '../tensor/shape.ts';
+import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { type Graph, isNamedLeaf, type LeafKind, type Node, type OpKind } from './ops.ts';
 import { printNode } from './print-graph.ts';
 import { inferShape } from './shape-rules.ts';
@@ -23,6 +23,10 @@ export function verifyGraph(graph: Graph): void {
       const { shape, dtype } = inferShape(node.op, node.inputs as never, node.attrs as never);
       if (!sameShape(shape, node.shape)) throw fail(`the shape should be [${shape}]`);
       if (dtype !== node.dtype) throw fail(`the dtype should be ${dtype}`);
+    }
+    if (node.op === 'constant') {
+      const count = node.attrs.values.length;
+      if (count !== 1 && count !== sizeOf(node.shape)) throw fail(`${count} values`);
     }
     if (isNamedLeaf(node)) {
       const key = `${node.op}:${node.attrs.name}`;
