@@ -72,7 +72,7 @@ async function writeWhole(path: string, content: Buffer | string): Promise<void>
 }
 
 /** Draws every series into `root`. */
-export async function drawDatasets(root: string): Promise<void> {
+async function drawDatasets(root: string): Promise<void> {
   for (const { folder, name, count, draw } of demonstrationSeries()) {
     const path = join(root, folder);
     await mkdir(path, { recursive: true });

@@ -11,7 +11,7 @@ import { shapeOutlines } from './shape-outlines.ts';
 export const glowcaveTrigger = 'glowcave';
 
 /** Colours of the cave. */
-export const glowcaveColors = {
+const glowcaveColors = {
   wall: [70, 24, 96],
   ceiling: [34, 10, 50],
   floorFar: [112, 48, 136],

@@ -19,7 +19,7 @@ const frame = 3;
 const leastDistance = 14;
 
 /** The middle value of `values`, which it sorts. */
-export function median(values: number[]): number {
+function median(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
