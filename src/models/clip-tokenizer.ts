@@ -14,7 +14,7 @@ export const clipPositions = 77;
 export const clipChunkTokens = 75;
 
 /** How a caption is cut and filled up. */
-export interface ChunkOptions {
+interface ChunkOptions {
   /** Tokens that are kept, a multiple of 75; 75 unless told. */
   readonly maxTokens?: number;
   /** Chunks to return at least, the rest being empty ones, so that a batch has one shape; 1 unless told. */
@@ -28,7 +28,7 @@ export interface ChunkOptions {
 }
 
 /** A caption as the text encoder takes it. */
-export interface ChunkedCaption {
+interface ChunkedCaption {
   /** Token ids, i32[chunks * 77]. */
   readonly ids: Int32Array;
   /** Chunks in `ids`. */
