@@ -161,6 +161,7 @@ const convCases: OpCase[] = [
   conv('1x1, stride 2', [1, 3, 5, 5], [2, 3, 1, 1], { stride: 2, bias: false }),
   conv('4x4 patches', [2, 3, 8, 8], [5, 3, 4, 4], { stride: 4 }),
   conv('a kernel that is not square', [1, 2, 5, 6], [3, 2, 1, 3], { padding: [0, 1, 0, 1] }),
+  conv('a batch with many pixels', [2, 2, 24, 23], [3, 2, 3, 3], { padding: 1 }),
   conv('padding wider than the image', [1, 1, 2, 2], [1, 1, 5, 5], { padding: 2 }),
 ];
 
