@@ -1,0 +1,171 @@
+/**
+ * @file Times one LoRA training step of SD 1.5 at full size: latents and text context are given, as
+ * from the caches; then the UNet forward and backward, clipping and AdamW.
+ *
+ *     npx tsx bench/step.ts --resolution 512 --threads 2 --steps 5
+ */
+
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { initLora } from '../src/lora/init-lora.ts';
+import { loraLayout } from '../src/lora/lora-layout.ts';
+import { targetModules } from '../src/lora/target-modules.ts';
+import { openSd1Checkpoint } from '../src/models/sd1/checkpoint.ts';
+import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
+import { timestepEmbedding } from '../src/models/timestep-embedding.ts';
+import type { ParameterSource, Values } from '../src/runtime/executor.ts';
+import { createOnnxExecutor } from '../src/runtime/onnx/onnx-executor.ts';
+import { Rng } from '../src/tensor/rng.ts';
+import type { Shape } from '../src/tensor/shape.ts';
+import { sizeOf } from '../src/tensor/shape.ts';
+import { f32 } from '../src/tensor/tensor.ts';
+import { adamwCorrections, adamwDefaults } from '../src/train/adamw.ts';
+import {
+  gradientGraph,
+  gradientVariable,
+  momentVariables,
+  optimizerGraph,
+} from '../src/train/lora-step.ts';
+import { openSafetensors } from '../src/weights/safetensors-file.ts';
+import { forgetPeak, peakGib, processorSeconds, residentGib } from './process-usage.ts';
+import { randomWeight } from './random-weights.ts';
+import { sd15Sizes } from './sd15-sizes.ts';
+import { printed, summarize } from './statistics.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    resolution: { type: 'string', default: '512' },
+    batch: { type: 'string', default: '1' },
+    rank: { type: 'string', default: '16' },
+    steps: { type: 'string', default: '5' },
+    warmup: { type: 'string', default: '1' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    /** Gradient checkpointing. */
+    checkpointing: { type: 'boolean', default: false },
+    /** A file to train on, such as one of make-random-checkpoint; random weights unless given. */
+    checkpoint: { type: 'string' },
+    /** Does without the second copy of convolution kernels. */
+    'no-flip': { type: 'boolean', default: false },
+    /** Prefix of a file for ONNX Runtime's own timing. */
+    profile: { type: 'string' },
+    /** A file for the figures. */
+    json: { type: 'string' },
+  },
+});
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const seconds = () => performance.now() / 1000;
+const rng = new Rng(0, 'bench');
+
+/** Clips as the trainer does: the factor that brings the norm to at most 1. */
+const clipFactor = (normSquared: number) => Math.min(1, 1 / (Math.sqrt(normSquared) + 1e-6));
+
+interface Model extends ParameterSource {
+  readonly shapes: ReadonlyMap<string, Shape>;
+}
+
+async function openModel(): Promise<Model> {
+  if (options.checkpoint) return openSd1Checkpoint(await openSafetensors(options.checkpoint));
+  const shapes = sd1TensorShapes(sd15Sizes);
+  return { shapes, read: (name) => randomWeight(name, shapes.get(name)!, 0) };
+}
+
+function stepFeeds(batch: number, side: number, channels: number): Values {
+  const latents = [batch, 4, side, side];
+  const normals = (shape: Shape) => f32(shape, rng.normals(sizeOf(shape)));
+  const timesteps = Array.from({ length: batch }, () => rng.integer(1000));
+  return {
+    latents: normals(latents),
+    noise: normals(latents),
+    sqrtAlpha: f32([batch, 1, 1, 1], new Float32Array(batch).fill(Math.SQRT1_2)),
+    sqrtOneMinusAlpha: f32([batch, 1, 1, 1], new Float32Array(batch).fill(Math.SQRT1_2)),
+    weight: f32([batch], new Float32Array(batch).fill(1)),
+    timeProj: timestepEmbedding(timesteps, channels),
+    context: normals([batch, 77, 768]),
+    gradientKeep: f32([], [0]),
+    gradientShare: f32([], [1]),
+  };
+}
+
+async function main(): Promise<void> {
+  const [resolution, batch, rank] = [options.resolution, options.batch, options.rank].map(Number);
+  const [steps, warmup] = [Number(options.steps), Number(options.warmup)];
+  const side = resolution! / 8;
+  const model = await openModel();
+  const executor = createOnnxExecutor({
+    parameters: model,
+    threads: Number(options.threads),
+    flipWeights: !options['no-flip'],
+    ...(options.profile ? { profilePrefix: options.profile } : {}),
+  });
+  const modules = targetModules(model.shapes, { textEncoder: false });
+  const layout = loraLayout('unet', modules, { rank: rank! });
+  executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, 0)));
+  for (const name of [gradientVariable(layout), ...momentVariables(layout)]) {
+    executor.writeVariable(name, f32([layout.size]));
+  }
+
+  const began = seconds();
+  const shape = { batch: batch!, height: side, width: side, text: { tokens: 77 } };
+  const stepOptions = { clipSkip: 1, gradientCheckpointing: options.checkpointing };
+  const network = { shapes: model.shapes, predictionType: 'epsilon' } as const;
+  const gradients = await executor.compile(gradientGraph(network, [layout], shape, stepOptions));
+  const optimizer = await executor.compile(optimizerGraph([layout], adamwDefaults));
+  const built = { seconds: seconds() - began, peakGib: peakGib(), residentGib: residentGib() };
+  print(
+    `built in ${built.seconds.toFixed(1)} s: ${modules.length} modules, ${layout.size} weights trained; ` +
+      `peak ${built.peakGib.toFixed(2)} GiB, then ${built.residentGib.toFixed(2)}`,
+  );
+
+  const losses: number[] = [];
+  const runStep = async (number: number): Promise<void> => {
+    const feeds = stepFeeds(batch!, side, sd15Sizes.unet.channels[0]!);
+    const { loss, normSquared } = await gradients.run(feeds);
+    await optimizer.run({
+      clip: f32([], [clipFactor(normSquared!.data[0] as number)]),
+      ...adamwCorrections(number),
+      [`learningRate.${layout.group}`]: f32([], [1e-4]),
+    });
+    losses.push(loss!.data[0] as number);
+  };
+  const ownPeak = forgetPeak();
+  for (let i = 0; i < warmup; i++) await runStep(1 + i);
+  const [wall, processor]: [number[], number[]] = [[], []];
+  for (let i = 0; i < steps; i++) {
+    const [from, spent] = [seconds(), processorSeconds()];
+    await runStep(1 + warmup + i);
+    wall.push(seconds() - from);
+    processor.push(processorSeconds() - spent);
+    print(`  step ${i}: ${wall[i]!.toFixed(3)} s, processor ${processor[i]!.toFixed(2)} s`);
+  }
+  const result = {
+    bench: 'sdl-train',
+    executor: executor.name,
+    resolution,
+    batch,
+    rank,
+    checkpointing: options.checkpointing,
+    threads: Number(options.threads),
+    step_s: summarize(wall),
+    cpu_s_per_step: summarize(processor),
+    build_s: built.seconds,
+    peak_rss_gib: peakGib(),
+    peak_rss_is_of_steps_only: ownPeak,
+    peak_rss_build_gib: built.peakGib,
+    rss_before_steps_gib: built.residentGib,
+    losses,
+    cpu: cpus()[0]?.model,
+    node: process.version,
+  };
+  await executor.dispose();
+  const kind = `${resolution}x${resolution} b${batch} r${rank}${options.checkpointing ? ' ckpt' : ''}`;
+  print(
+    `${kind}: step s ${printed(result.step_s)}, processor s ${printed(result.cpu_s_per_step)}, ` +
+      `peak RSS in steps ${result.peak_rss_gib.toFixed(2)} GiB, before ${built.peakGib.toFixed(2)}`,
+  );
+  print(`losses: ${losses.map((loss) => loss.toFixed(6)).join(' ')}`);
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
+}
+
+await main();
