@@ -16,7 +16,7 @@ export const baseSizes: Sd1Sizes = {
     contextChannels: 64,
   },
   text: { vocabulary: 49408, positions: 77, hidden: 64, inner: 256, layers: 4 },
-  vae: { imageChannels: 3, latentChannels: 4, channels: [64, 64, 64, 64], layersPerBlock: 1 },
+  vae: { imageChannels: 3, latentChannels: 4, channels: [64, 64, 96, 96], layersPerBlock: 1 },
 };
 
 /** Side of the pictures that the model is made for, in pixels. */

@@ -11,6 +11,9 @@ interface Place {
   readonly offset: number;
 }
 
+/** The last layers of residual branches: at the start every block passes its input on. */
+const startsAtZero = /\.(conv2|to_out\.0|proj_out|out_proj|fc2|ff\.net\.2)\.weight$/;
+
 /** Where each weight lies in the vector. */
 export class FlatWeights {
   readonly places: ReadonlyMap<string, Place>;
@@ -37,7 +40,7 @@ export class FlatWeights {
       const fanIn = shape.slice(1).reduce((n, d) => n * d, 1);
       const isNorm = /norm/.test(name) && shape.length === 1;
       for (let i = 0; i < size; i++) {
-        if (name.endsWith('.bias')) continue;
+        if (name.endsWith('.bias') || startsAtZero.test(name)) continue;
         else if (isNorm) values[offset + i] = 1;
         else if (name.includes('embedding.weight')) values[offset + i] = 0.05 * rng.normal();
         else values[offset + i] = (2 * rng.uniform() - 1) / Math.sqrt(fanIn);

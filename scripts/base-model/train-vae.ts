@@ -29,7 +29,7 @@ const [steps, batch, side] = [options.steps, options.batch, options.side].map(Nu
   number,
   number,
 ];
-const peak = 1e-3;
+const peak = 2e-3;
 const seed = 7;
 /** Weight of the divergence from a standard normal against the squared error, both per element. */
 const divergenceWeight = 2e-4;
