@@ -97,7 +97,10 @@ describe('foldIdentities', () => {
 
   test.each<[string, (g: GraphBuilder, x: Node) => Node]>([
     ['times one of a larger shape', (g, x) => g.mul(x, g.constant(1, [2, 2, 3]))],
-    ['plus zero of a larger shape', (g, x) => g.add(g.constant(0, [1, 2, 3]), x)],
+    ['one of a larger shape, times it', (g, x) => g.mul(g.constant(1, [2, 2, 3]), x)],
+    ['plus zero of a larger shape', (g, x) => g.add(x, g.constant(0, [1, 2, 3]))],
+    ['zero of a larger shape plus it', (g, x) => g.add(g.constant(0, [1, 2, 3]), x)],
+    ['divided by one of a larger shape', (g, x) => g.div(x, g.constant(1, [1, 2, 3]))],
     ['one divided by it', (g, x) => g.div(g.constant(1), x)],
     ['minus one', (g, x) => g.sub(x, g.constant(1))],
     ['times almost one', (g, x) => g.mul(x, g.constant([1, 1, 2], [3]))],
