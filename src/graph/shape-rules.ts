@@ -85,7 +85,7 @@ function resized([x]: readonly [Node], { height, width }: Ops['upsampleNearest']
 }
 
 /** Shape rules of all kinds but the leaves, whose shapes are given. */
-export const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<K> } = {
+const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<K> } = {
   add: broadcast,
   sub: broadcast,
   mul: broadcast,

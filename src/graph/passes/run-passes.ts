@@ -8,7 +8,7 @@ import { foldConstants } from './fold-constants.ts';
 import { foldIdentities } from './fold-identities.ts';
 
 /** A pass makes an equal graph. */
-export type Pass = (graph: Graph) => Graph;
+type Pass = (graph: Graph) => Graph;
 
 const standardPasses: readonly Pass[] = [
   foldConstants,
