@@ -20,21 +20,25 @@ import { type Report, tolerances, vector } from '../report.ts';
 const bound = { relative: tolerances.output };
 const schedule = stableDiffusionSchedule();
 
+function joined(a: Float32Array, b: Float32Array): Float32Array {
+  const both = new Float32Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
 /** Both halves of guidance in one run of the UNet, the unconditional first. */
 async function guidedUnet({ family, engine }: CaseContext, file: GoldenFile) {
   const [cond, uncond] = [file.f32('context_cond'), file.f32('context_uncond')];
   const noise = file.f32('noise');
   const [n, ...rest] = noise.shape as [number, ...number[]];
   const shape = [2 * n, ...rest];
-  const context = f32(
-    [2 * n, ...cond.shape.slice(1)],
-    Float32Array.of(...uncond.data, ...cond.data),
-  );
+  const context = f32([2 * n, ...cond.shape.slice(1)], joined(uncond.data, cond.data));
   const g = new GraphBuilder();
   const out = predictionOf(g, family, g.input('latents', shape), g.input('context', context.shape));
   const executable = await engine.executor.compile(g.build({ out }));
   const denoise: DenoisePair = async (x, timestep) => {
-    const latents = f32(shape, Float32Array.of(...x, ...x));
+    const latents = f32(shape, joined(x, x));
     const time = timeProjection(family, new Array(2 * n).fill(timestep));
     const { out: results } = await executable.run({ latents, context, ...time });
     const both = results!.data as Float32Array;
