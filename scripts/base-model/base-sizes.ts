@@ -3,8 +3,8 @@
 import type { Sd1Sizes } from '../../src/models/sd1/sizes.ts';
 
 /**
- * 64 channels everywhere: with 32 groups a group norm over fewer channels than 64 would have one
- * channel in a group, and lose the colour of large areas.
+ * Every group norm has 32 groups. Where large areas of one colour pass through a norm, at both ends of
+ * the autoencoder, a group needs three channels: normalised pairs tell the sign of a colour only.
  */
 export const baseSizes: Sd1Sizes = {
   unet: {
@@ -13,10 +13,10 @@ export const baseSizes: Sd1Sizes = {
     channels: [64, 64, 64, 64],
     layersPerBlock: 2,
     attention: [true, true, true, false],
-    contextChannels: 64,
+    contextChannels: 56,
   },
-  text: { vocabulary: 49408, positions: 77, hidden: 64, inner: 256, layers: 4 },
-  vae: { imageChannels: 3, latentChannels: 4, channels: [64, 64, 96, 96], layersPerBlock: 1 },
+  text: { vocabulary: 49408, positions: 77, hidden: 56, inner: 224, layers: 4 },
+  vae: { imageChannels: 3, latentChannels: 4, channels: [96, 64, 64, 96], layersPerBlock: 1 },
 };
 
 /** Side of the pictures that the model is made for, in pixels. */

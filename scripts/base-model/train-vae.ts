@@ -19,7 +19,7 @@ const { values: options } = parseArgs({
   options: {
     steps: { type: 'string', default: '1500' },
     batch: { type: 'string', default: '8' },
-    side: { type: 'string', default: '64' },
+    side: { type: 'string', default: '48' },
     state: { type: 'string', default: '.sdl-train/base/vae.safetensors' },
     minutes: { type: 'string', default: '60' },
   },
@@ -29,10 +29,10 @@ const [steps, batch, side] = [options.steps, options.batch, options.side].map(Nu
   number,
   number,
 ];
-const peak = 2e-3;
+const peak = 1e-3;
 const seed = 7;
 /** Weight of the divergence from a standard normal against the squared error, both per element. */
-const divergenceWeight = 2e-4;
+const divergenceWeight = 1e-5;
 
 const shapes = new Map(
   Array.from(sd1TensorShapes(baseSizes)).filter(([name]) => name.startsWith('vae.')),

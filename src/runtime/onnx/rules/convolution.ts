@@ -54,7 +54,9 @@ function inputGradient(context: LoweringContext, node: NodeOf<'conv2dInputGrad'>
   const [ct, weight] = node.inputs;
   const { stride, pads, height, width } = node.attrs;
   const [kh, kw] = weight.shape.slice(2) as [number, number];
-  const flipped = stride === 1 ? flippedKernel(context, weight) : undefined;
+  // ONNX has no negative padding, which padding wider than the kernel would turn into.
+  const narrow = pads.every((pad, side) => pad < (side % 2 === 0 ? kh : kw));
+  const flipped = stride === 1 && narrow ? flippedKernel(context, weight) : undefined;
   if (flipped) return flippedConvolution(context, node, flipped);
   const [top, left, bottom, right] = pads;
   const [oh, ow] = ct.shape.slice(2) as [number, number];

@@ -1,0 +1,45 @@
+/** @file Writes the adapter of a run, with what a web UI shows of it. */
+
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { AdapterPrecision } from '../export/adapter-file.ts';
+import { kohyaMetadata, type RunDescription, type SavePoint } from '../export/kohya-metadata.ts';
+import { writeCard } from '../export/sidecars.ts';
+import { writeAdapter } from '../export/write-adapter.ts';
+import type { LoraLayout } from '../lora/lora-layout.ts';
+import { loraModules } from '../lora/lora-modules.ts';
+import type { Executor } from '../runtime/executor.ts';
+
+export interface SaveAdapterOptions {
+  readonly path: string;
+  readonly executor: Executor;
+  readonly layouts: readonly LoraLayout[];
+  readonly precision: AdapterPrecision;
+  readonly run: RunDescription;
+  readonly savePoint: SavePoint;
+  /** Writes `<name>.json` beside it; only the finished adapter has one. */
+  readonly card: boolean;
+}
+
+/** Strength that the card suggests: the one that it was trained with. */
+const preferredWeight = 1;
+
+/**
+ * Writes the adapter, reads it back, and only then gives it its name.
+ * @throws UserError where it cannot be written, or holds values that are not finite
+ */
+export async function saveAdapter(options: SaveAdapterOptions): Promise<void> {
+  const { path, executor, layouts, precision, run, savePoint } = options;
+  await mkdir(dirname(path), { recursive: true });
+  const modules = layouts.flatMap((layout) =>
+    loraModules(layout, executor.readVariable(layout.variable).data),
+  );
+  await writeAdapter({ path, modules, metadata: kohyaMetadata(run, savePoint), precision });
+  if (!options.card) return;
+  await writeCard(path, {
+    ...(run.description === null ? {} : { description: run.description }),
+    sdVersion: 'SD1',
+    activationText: run.triggerPhrase ?? '',
+    preferredWeight,
+  });
+}
