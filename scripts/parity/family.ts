@@ -7,7 +7,7 @@ import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { type GoldenFile, openGolden, readJson } from './golden-file.ts';
 
 /** What index.json says of a golden file, as far as it is needed here. */
-export interface GoldenIndex {
+interface GoldenIndex {
   readonly keys_without_gradient?: readonly string[];
   readonly structurally_zero_gradient?: readonly string[];
   /** Deviation of PyTorch's own f32 run after training: largest, 99.9th percentile, mean. */
@@ -29,7 +29,7 @@ interface TinyConfig {
 }
 
 /** Sizes that tensors do not tell. */
-export interface FamilyConfig {
+interface FamilyConfig {
   readonly predictionType: PredictionType;
   readonly unetHeads: number;
   readonly textHeads: number;

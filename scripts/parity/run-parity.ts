@@ -40,7 +40,7 @@ const supported: ReadonlySet<string> = new Set(['sd15']);
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 
 export const executorNames = ['onnx', 'reference'] as const;
-export type ExecutorName = (typeof executorNames)[number];
+type ExecutorName = (typeof executorNames)[number];
 
 export interface ParityOptions extends ReportOptions {
   /** A set folder or one family's. */

@@ -10,7 +10,7 @@ import { samplerTimesteps } from './timesteps.ts';
 export type SigmaInterpolation = 'linear' | 'log';
 
 /** σ of each timestep of the schedule, rising. */
-export function sigmaTable({ alphasCumprod }: NoiseSchedule): Float64Array {
+function sigmaTable({ alphasCumprod }: NoiseSchedule): Float64Array {
   return Float64Array.from(alphasCumprod, (alpha) => Math.sqrt((1 - alpha) / alpha));
 }
 
