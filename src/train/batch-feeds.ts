@@ -12,6 +12,7 @@ import {
   type NoiseSchedule,
   type PredictionType,
 } from './noise-schedule.ts';
+import { sampleLatents } from './sample-latents.ts';
 
 /** How noise and weights of a sample are drawn. */
 export interface NoiseOptions {
@@ -32,19 +33,6 @@ export interface NoiseOptions {
 }
 
 const latentChannels = 4;
-/** Bounds of the posterior's log-variance (CompVis: DiagonalGaussianDistribution). */
-const [minLogVariance, maxLogVariance] = [-30, 20];
-
-/** Draws the latents of a posterior, scaled, into `out` at `offset`. */
-function sampleLatents(moments: Tensor<'f32'>, rng: Rng, out: Float32Array, offset: number): void {
-  const size = moments.data.length / 2;
-  for (let i = 0; i < size; i++) {
-    const logVariance = Math.min(maxLogVariance, Math.max(minLogVariance, moments.data[size + i]!));
-    const value = moments.data[i]! + Math.exp(0.5 * logVariance) * rng.normal();
-    out[offset + i] = value * latentScale;
-  }
-}
-
 function drawNoise(
   rng: Rng,
   noiseOffset: number,
@@ -78,7 +66,10 @@ export function batchFeeds(
   const weights: number[] = [];
   for (const [i, item] of items.entries()) {
     const draws = (purpose: string) => new Rng(seed, purpose, item.epoch, item.position);
-    sampleLatents(momentsOf(item), draws('posterior'), latents, i * size);
+    const moments = momentsOf(item);
+    const posterior = draws('posterior').normals(size);
+    const sampled = sampleLatents(f32([1, ...moments.shape], moments.data), posterior, latentScale);
+    latents.set(sampled.data, i * size);
     drawNoise(draws('noise'), noiseOffset, height * width, noise, i * size);
     const span = options.maxTimestep - options.minTimestep;
     const timestep = options.minTimestep + draws('timestep').integer(span);

@@ -3,7 +3,7 @@
  * the largest sum of values that are alive at once in a training step.
  */
 
-import { isNamedLeaf, type Graph, type Node } from '../graph/ops.ts';
+import { type Graph, isNamedLeaf, type Node } from '../graph/ops.ts';
 import { runPasses } from '../graph/passes/run-passes.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import { sizeOf } from '../tensor/shape.ts';
@@ -36,6 +36,17 @@ const programBytes = 250e6;
 /** Kinds that hand on their input's bytes. */
 const views: ReadonlySet<Node['op']> = new Set(['reshape', 'barrier']);
 
+/** Scores of attention that are held at once by its gradient, which goes through them in parts. */
+const scoresAtOnce = 32 * 1024 * 1024;
+
+/** Bytes that an operation takes and gives back: the scores of attention and their gradient. */
+function workspaceBytes(node: Node): number {
+  if (node.op !== 'attentionGrad') return 0;
+  const [q, k] = node.inputs;
+  const scores = q.shape[0]! * node.attrs.heads * q.shape[1]! * k.shape[1]!;
+  return 2 * bytesPerFloat * Math.min(scores, scoresAtOnce);
+}
+
 /** The node whose bytes `node` shows. */
 function ownerOf(node: Node): Node {
   let owner = node;
@@ -61,7 +72,7 @@ export function peakActivationBytes({ nodes, outputs, updates }: Graph): number 
   let peak = 0;
   for (const [i, node] of nodes.entries()) {
     if (ownerOf(node) === node) alive += bytes(node);
-    peak = Math.max(peak, alive);
+    peak = Math.max(peak, alive + workspaceBytes(node));
     for (const dead of dying[i]!) alive -= bytes(dead);
   }
   return peak;

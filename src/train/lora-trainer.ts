@@ -1,0 +1,150 @@
+/** @file One optimizer step after the other: feeds, gradients over micro-batches, the finite check, AdamW. */
+
+import type { BatchItem, PlannedBatch } from '../data/batch-plan.ts';
+import { type CaptionOptions, composeCaption } from '../data/caption.ts';
+import type { LoraLayout } from '../lora/lora-layout.ts';
+import type { LoraGroup } from '../lora/target-modules.ts';
+import type { Executable, Executor, Values } from '../runtime/executor.ts';
+import { f32, type Tensor } from '../tensor/tensor.ts';
+import { type AdamwOptions, adamwCorrections } from './adamw.ts';
+import { batchFeeds, type NoiseOptions } from './batch-feeds.ts';
+import {
+  gradientGraph,
+  gradientVariable,
+  optimizerGraph,
+  type StepModel,
+  type StepOptions,
+  type StepShape,
+} from './lora-step.ts';
+import { FrozenTextEncoder, type TextOptions, tokenizeBatch } from './text-encoding.ts';
+
+export interface TrainerOptions {
+  readonly executor: Executor;
+  readonly model: StepModel;
+  readonly layouts: readonly LoraLayout[];
+  readonly step: StepOptions;
+  readonly adamw: AdamwOptions;
+  readonly noise: NoiseOptions;
+  readonly text: TextOptions;
+  readonly captions: CaptionOptions;
+  /** The samples' captions, by index. */
+  readonly samples: readonly { readonly caption: string; readonly triggerWord: string | null }[];
+  readonly momentsOf: (item: BatchItem) => Tensor<'f32'>;
+  /** Bound of the norm of all gradients; 0 for none. */
+  readonly maxGradNorm: number;
+  /** Told before a graph is compiled, which can take seconds. */
+  readonly onCompile: (shape: string) => void;
+}
+
+/** What one step did. */
+export interface StepOutcome {
+  /** Mean of the micro-batches' weighted losses. */
+  readonly loss: number;
+  /** Of all gradients, before clipping. */
+  readonly gradNorm: number;
+  /** False where the loss or a gradient was not finite, so that nothing was changed. */
+  readonly applied: boolean;
+}
+
+const scalar = (value: number) => f32([], [value]);
+
+/** Runs steps on an executor that holds the factors and their moments as variables. */
+export class LoraTrainer {
+  readonly #options: TrainerOptions;
+  readonly #gradients = new Map<string, Executable>();
+  readonly #frozenText: FrozenTextEncoder | undefined;
+  #optimizer: Executable | undefined;
+
+  constructor(options: TrainerOptions) {
+    this.#options = options;
+    const { executor, model, text, layouts } = options;
+    const trainsText = layouts.some(({ group }) => group === 'text_encoder');
+    if (!trainsText) this.#frozenText = new FrozenTextEncoder(executor, model, text);
+    this.#clearGradients();
+  }
+
+  /**
+   * One optimizer step.
+   * @param updates of AdamW done before this one
+   */
+  async step(
+    batches: readonly PlannedBatch[],
+    updates: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<StepOutcome> {
+    let loss = 0;
+    let normSquared = 0;
+    for (const [i, batch] of batches.entries()) {
+      const text = await this.#textFeeds(batch);
+      const executable = await this.#gradientsFor(batch, text);
+      const results = await executable.run({
+        ...batchFeeds(batch, this.#options.momentsOf, this.#options.noise),
+        ...text,
+        gradientKeep: scalar(i === 0 ? 0 : 1),
+        gradientShare: scalar(1 / batches.length),
+      });
+      loss += Number(results['loss']!.data[0]) / batches.length;
+      normSquared = Number(results['normSquared']!.data[0]);
+    }
+    const gradNorm = Math.sqrt(normSquared);
+    const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
+    if (applied) await this.#update(updates, gradNorm, learningRates);
+    else this.#clearGradients();
+    return { loss, gradNorm, applied };
+  }
+
+  async #update(
+    updates: number,
+    gradNorm: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<void> {
+    const { executor, layouts, adamw, maxGradNorm } = this.#options;
+    this.#optimizer ??= await executor.compile(optimizerGraph(layouts, adamw));
+    // As torch.nn.utils.clip_grad_norm_.
+    const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+    const feeds: Record<string, Tensor> = {
+      clip: scalar(clip),
+      ...adamwCorrections(updates + 1, adamw),
+    };
+    for (const { group } of layouts) feeds[`learningRate.${group}`] = scalar(learningRates[group]);
+    await this.#optimizer.run(feeds);
+  }
+
+  /** Zeros, since a gathered NaN would stay: zero times NaN is NaN. */
+  #clearGradients(): void {
+    const { executor, layouts } = this.#options;
+    for (const layout of layouts)
+      executor.writeVariable(gradientVariable(layout), f32([layout.size]));
+  }
+
+  async #textFeeds({ items }: PlannedBatch): Promise<Values> {
+    const { samples, captions, noise, text } = this.#options;
+    const texts = items.map((item) =>
+      composeCaption(samples[item.sample]!, captions, noise.seed, item),
+    );
+    if (this.#frozenText) return { context: await this.#frozenText.encode(texts) };
+    return { ids: tokenizeBatch(texts, text) };
+  }
+
+  /** The graph for a batch's size and text length; each is compiled once. */
+  async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
+    const { executor, model, layouts, step, onCompile } = this.#options;
+    const length = text['context']
+      ? { tokens: text['context'].shape[1]! }
+      : { chunks: text['ids']!.shape[1]! };
+    const shape: StepShape = {
+      batch: items.length,
+      height: bucket.height / 8,
+      width: bucket.width / 8,
+      text: length,
+    };
+    const key = JSON.stringify(shape);
+    let executable = this.#gradients.get(key);
+    if (!executable) {
+      onCompile(`${items.length} × ${bucket.width}×${bucket.height}`);
+      executable = await executor.compile(gradientGraph(model, layouts, shape, step));
+      this.#gradients.set(key, executable);
+    }
+    return executable;
+  }
+}

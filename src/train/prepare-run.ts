@@ -1,0 +1,170 @@
+/** @file Everything that a run needs before its first step. */
+
+import type { Config } from '../config/resolve-config.ts';
+import type { RunDescription } from '../export/kohya-metadata.ts';
+import { initLora } from '../lora/init-lora.ts';
+import { type LoraLayout, loraLayout } from '../lora/lora-layout.ts';
+import { targetModules } from '../lora/target-modules.ts';
+import { createClipTokenizer } from '../models/clip-tokenizer.ts';
+import type { Executor } from '../runtime/executor.ts';
+import { f32 } from '../tensor/tensor.ts';
+import { describeRun, runDate } from './describe-run.ts';
+import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
+import { momentVariables } from './lora-step.ts';
+import { LoraTrainer } from './lora-trainer.ts';
+import { stableDiffusionSchedule } from './noise-schedule.ts';
+import type { Base } from './open-base.ts';
+import { type Dataset, readDataset } from './read-dataset.ts';
+import { runFingerprint } from './run-fingerprint.ts';
+import { RunFolder } from './run-folder.ts';
+import { planRun, type RunPlan } from './run-plan.ts';
+import { RunPreviews } from './run-previews.ts';
+import type { TrainLoraOptions } from './train-options.ts';
+import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
+
+/** A run that is ready for its next step. */
+export interface Run {
+  readonly config: Config;
+  readonly dataset: Dataset;
+  readonly plan: RunPlan;
+  readonly layouts: readonly LoraLayout[];
+  readonly executor: Executor;
+  readonly trainer: LoraTrainer;
+  readonly previews: RunPreviews;
+  readonly folder: RunFolder;
+  readonly fingerprint: Fingerprint;
+  readonly description: RunDescription;
+  readonly state: RunState;
+}
+
+/** Which layers are adapted, and where their factors lie. */
+function adapterLayouts({ lora }: Config, { checkpoint }: Base): LoraLayout[] {
+  const modules = targetModules(checkpoint.shapes, {
+    unet: lora.unet,
+    textEncoder: lora.textEncoder,
+    convolutions: lora.convRank !== null,
+  });
+  const ranks = { ...lora, convRank: lora.convRank ?? undefined };
+  // The UNet's gradients come first in the backward pass.
+  return (['unet', 'text_encoder'] as const)
+    .map((group) => loraLayout(group, modules, ranks))
+    .filter(({ size }) => size > 0);
+}
+
+/** The latents of the data set; the VAE's memory is given back before the UNet is loaded. */
+function encodeDataset(
+  { config: { data }, createExecutor, onProgress }: TrainLoraOptions,
+  { checkpoint, vaeKey }: Base,
+  { samples }: Dataset,
+): Promise<EncodedLatents> {
+  return encodeLatents({
+    sources: samples,
+    flip: data.flip,
+    cacheDir: data.cacheDir,
+    vaeKey,
+    shapes: checkpoint.shapes,
+    createExecutor: async () => createExecutor(checkpoint, { flipWeights: false }),
+    onProgress: (done, total) => onProgress({ phase: 'cache', done, total }),
+  });
+}
+
+/** The state of an earlier run of the same inputs, its tensors put in place; or a new one. */
+async function beginOrResume(
+  { log, restart }: TrainLoraOptions,
+  executor: Executor,
+  layouts: readonly LoraLayout[],
+  { statePath }: RunFolder,
+  fingerprint: Fingerprint,
+): Promise<RunState> {
+  const found = restart
+    ? { kind: 'none' as const }
+    : await loadState(statePath, executor, layouts, fingerprint);
+  if (found.kind === 'same') {
+    log('resumed', { step: found.state.step, state: statePath });
+    return found.state;
+  }
+  if (found.kind === 'other') {
+    const aside = await setStateAside(statePath);
+    const names = found.differing.join(', ');
+    const notice = `the state of another run was found (different: ${names}); it is kept as ${aside}, and this run starts anew`;
+    log('notice', { notice });
+  }
+  const startedAt = runDate(Date.now(), process.env['SOURCE_DATE_EPOCH']);
+  return { step: 0, updates: 0, startedAt, history: { losses: [], learningRates: [] } };
+}
+
+/** Variables of the adapter as they are before the first step. */
+function writeInitialVariables(executor: Executor, layouts: readonly LoraLayout[], seed: number) {
+  for (const layout of layouts) {
+    executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, seed)));
+    for (const moment of momentVariables(layout)) {
+      executor.writeVariable(moment, f32([layout.size]));
+    }
+  }
+}
+
+/**
+ * Reads the data set, encodes what is not cached, and puts the pieces together.
+ *
+ * @param own is told the executor as soon as it is made, to be disposed at the end
+ * @throws UserError for anything that the user can mend
+ */
+export async function prepareRun(
+  options: TrainLoraOptions,
+  base: Base,
+  own: (executor: Executor) => void,
+): Promise<Run> {
+  const { config, log, onProgress } = options;
+  const { train, data } = config;
+  const dataset = await readDataset(data);
+  for (const warning of dataset.warnings) log('warning', { warning });
+  const plan = planRun(dataset.samples, { ...train, flip: data.flip });
+  const latents = await encodeDataset(options, base, dataset);
+  log('latents', { samples: dataset.samples.length, encoded: latents.encoded });
+
+  const { checkpoint } = base;
+  const layouts = adapterLayouts(config, base);
+  const flipWeights = !train.gradientCheckpointing;
+  const executor = await options.createExecutor(checkpoint, { flipWeights });
+  own(executor);
+  writeInitialVariables(executor, layouts, train.seed);
+  const fingerprint = runFingerprint(config, base, dataset, plan);
+  const folder = new RunFolder(config.output, fingerprint);
+  const state = await beginOrResume(options, executor, layouts, folder, fingerprint);
+
+  const model = { shapes: checkpoint.shapes, predictionType: 'epsilon' } as const;
+  const schedule = stableDiffusionSchedule();
+  const timeChannels = checkpoint.sizes.unet.channels[0]!;
+  const { maxTokens, clipSkip, maxGradNorm, beta1, beta2 } = train;
+  const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
+  const networks = { executor, model, layouts, schedule, text };
+  const trainer = new LoraTrainer({
+    ...networks,
+    step: train,
+    adamw: { ...train, betas: [beta1, beta2] },
+    noise: { ...train, schedule, predictionType: model.predictionType, timeChannels },
+    captions: data,
+    samples: dataset.samples,
+    momentsOf: ({ sample, flip }) => latents.moments(sample, flip),
+    maxGradNorm,
+    onCompile: (shape) =>
+      onProgress({ phase: 'compile', done: state.step, total: plan.totalSteps, text: shape }),
+  });
+  const { startedAt } = state;
+  const { sessionId } = folder;
+  const description = describeRun(config, { base, dataset, plan }, { startedAt, sessionId });
+  const previews = new RunPreviews(config.preview, folder, networks, onProgress);
+  return {
+    config,
+    dataset,
+    plan,
+    layouts,
+    executor,
+    trainer,
+    previews,
+    folder,
+    fingerprint,
+    description,
+    state,
+  };
+}

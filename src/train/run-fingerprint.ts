@@ -1,0 +1,36 @@
+/** @file What the result of a run depends on. */
+
+import { createHash } from 'node:crypto';
+import type { Config } from '../config/resolve-config.ts';
+import type { Base } from './open-base.ts';
+import type { Dataset } from './read-dataset.ts';
+import type { RunPlan } from './run-plan.ts';
+import type { Fingerprint } from './train-state.ts';
+
+/** With all of it equal, an interrupted run goes on; names are those of the configuration. */
+export function runFingerprint(
+  config: Config,
+  base: Base,
+  { samples }: Dataset,
+  plan: RunPlan,
+): Fingerprint {
+  const { steps: _steps, epochs: _epochs, ...train } = config.train;
+  const { folders: _folders, cacheDir: _cacheDir, ...data } = config.data;
+  const images = samples.map(({ contentHash, caption, bucket, repeats, prior, triggerWord }) => [
+    contentHash,
+    caption,
+    bucket,
+    repeats,
+    prior,
+    triggerWord,
+  ]);
+  const settings = Object.entries({ ...train, ...data, ...config.lora });
+  return {
+    ...Object.fromEntries(settings.map(([key, value]) => [key, JSON.stringify(value)])),
+    base: base.file.sha256 ?? '',
+    vae: base.vaeKey,
+    steps: String(plan.totalSteps),
+    images: createHash('sha256').update(JSON.stringify(images)).digest('hex'),
+    executor: `${config.device.executor} ${config.device.provider}`,
+  };
+}

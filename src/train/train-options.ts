@@ -1,0 +1,43 @@
+/** @file What a run is given, what it tells while it goes on, and what it ends with. */
+
+import type { Config } from '../config/resolve-config.ts';
+import type { Executor, ParameterSource } from '../runtime/executor.ts';
+
+/** How far a run is. */
+export interface TrainProgress {
+  readonly phase: 'prepare' | 'cache' | 'compile' | 'preview' | 'train' | 'save';
+  readonly done: number;
+  readonly total: number;
+  readonly text?: string;
+  readonly loss?: number;
+  readonly smoothedLoss?: number;
+  readonly learningRate?: number;
+  readonly secondsPerStep?: number;
+}
+
+export interface TrainLoraOptions {
+  readonly config: Config;
+  /** Makes an executor; the trainer disposes it. */
+  readonly createExecutor: (
+    parameters: ParameterSource,
+    options: { readonly flipWeights: boolean },
+  ) => Promise<Executor> | Executor;
+  readonly log: (event: string, fields: Record<string, unknown>) => void;
+  readonly onProgress: (progress: TrainProgress) => void;
+  /** Asked after each step; true ends the run with its state saved. */
+  readonly stop: () => boolean;
+  /** Forgets the state of an earlier run. */
+  readonly restart: boolean;
+}
+
+export interface TrainResult {
+  /** False where the run was stopped. */
+  readonly finished: boolean;
+  readonly step: number;
+  readonly totalSteps: number;
+  /** The finished adapter. */
+  readonly adapterPath: string | null;
+  readonly statePath: string;
+  /** What to tell the user at the end, line by line. */
+  readonly summary: readonly string[];
+}
