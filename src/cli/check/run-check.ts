@@ -1,0 +1,154 @@
+/** @file Looks at all parts of a run, then prints the page and every problem at once. */
+
+import { access, constants, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { checkPaths } from '../../config/check-paths.ts';
+import type { LoadedConfig } from '../../config/load-config.ts';
+import { printConfig } from '../../config/print-config.ts';
+import { type DatasetReport, reportDataset } from '../../data/report.ts';
+import { checkOutputName } from '../../export/file-names.ts';
+import { createClipTokenizer } from '../../models/clip-tokenizer.ts';
+import { UserError } from '../../tensor/user-error.ts';
+import { fileError } from '../../weights/file-error.ts';
+import { formatBytes, plural } from '../format-units.ts';
+import { type ConfigArguments, loadRunConfig } from '../load-run-config.ts';
+import type { Terminal } from '../terminal.ts';
+import { checkBase } from './check-base.ts';
+import { checkCaptions } from './check-captions.ts';
+import { lengthFacts } from './check-length.ts';
+import { checkMemory, memoryFacts, memoryWarning } from './check-memory.ts';
+import { checkPage } from './check-page.ts';
+
+export interface CheckArguments extends ConfigArguments {
+  readonly 'print-config': boolean;
+  readonly all: boolean;
+  readonly deep: boolean;
+}
+
+/** Below this a disk is as good as full: an adapter and a few states will not fit. */
+const littleSpace = 500e6;
+
+const nothing: DatasetReport = {
+  images: 0,
+  priorImages: 0,
+  visits: 0,
+  stepsPerEpoch: 0,
+  buckets: [],
+  imageUses: [],
+  meanCropLoss: 0,
+  enlarged: [],
+  duplicates: [],
+  samples: [],
+  problems: [],
+  warnings: [],
+};
+
+/** What a part has to say against the run, where it throws for the user. */
+async function complaintsOf(part: () => void | Promise<void>): Promise<string[]> {
+  try {
+    await part();
+    return [];
+  } catch (error) {
+    if (error instanceof UserError) return error.message.split('\n');
+    throw error;
+  }
+}
+
+/** The nearest folder above `path` that is there. */
+async function existingFolder(path: string): Promise<string> {
+  const there = await access(path).then(
+    () => true,
+    () => false,
+  );
+  return there || dirname(path) === path ? path : existingFolder(dirname(path));
+}
+
+async function checkOutput({ config }: LoadedConfig, warnings: string[]): Promise<void> {
+  const { dir, name } = config.output;
+  checkOutputName(name);
+  const folder = await existingFolder(dir);
+  try {
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw fileError(error, 'write', folder);
+  }
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize < littleSpace) {
+    warnings.push(`${folder}: only ${formatBytes(bavail * bsize)} are free on this disk`);
+  }
+}
+
+/** The data set, or why nothing can be said of it. */
+async function checkData({ config: { data, train } }: LoadedConfig): Promise<DatasetReport> {
+  try {
+    return await reportDataset({
+      folders: data.folders,
+      scan: data,
+      buckets: { ...data.buckets, resolution: data.resolution },
+      batchSize: train.batchSize,
+      seed: train.seed,
+    });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { ...nothing, problems: [error.message] };
+  }
+}
+
+function tellFindings(
+  problems: readonly string[],
+  warnings: readonly string[],
+  terminal: Terminal,
+): number {
+  for (const warning of warnings) terminal.complain(`warning: ${warning}`);
+  if (problems.length === 0) {
+    terminal.print('\nNothing is in the way of training.');
+    return 0;
+  }
+  terminal.complain(`\n${plural(problems.length, 'problem')}:`);
+  for (const problem of problems) terminal.complain(`  ${problem}`);
+  return 1;
+}
+
+/** @returns 0, or 1 where training would refuse */
+export async function runCheck(args: CheckArguments, terminal: Terminal): Promise<number> {
+  const loaded = loadRunConfig(args);
+  if (args['print-config']) {
+    terminal.print(printConfig(loaded).trimEnd());
+    return 0;
+  }
+  const { config } = loaded;
+  const warnings: string[] = [];
+  const paths = await complaintsOf(() => checkPaths(loaded));
+  // A file that is missing has its line of the configuration from there already.
+  const isTold = (problem: string) => {
+    const path = /^(?:cannot read )?(.*?): /.exec(problem)?.[1];
+    return path !== undefined && paths.some((line) => line.includes(path));
+  };
+  const base = await checkBase(config, args.deep);
+  const data = await checkData(loaded);
+  const { maxTokens } = config.train;
+  const captions = checkCaptions(data.samples, createClipTokenizer(), {
+    maxTokens,
+    captionSeparator: config.data.captionSeparator,
+  });
+  const sizes = data.buckets.map(({ bucket }) => bucket);
+  const memory = checkMemory(base, sizes, captions.chunks, config);
+  const tooMuch = memory && memoryWarning(memory, config);
+  const page = {
+    base: base.facts,
+    data,
+    captions,
+    length: lengthFacts(data, config),
+    memory: memory ? memoryFacts(memory, config.train.batchSize) : [],
+    all: args.all,
+  };
+  const output = await complaintsOf(() => checkOutput(loaded, warnings));
+  terminal.print(checkPage(page));
+  warnings.push(...base.warnings, ...data.warnings, ...(tooMuch ? [tooMuch] : []));
+  const problems = [
+    ...paths,
+    ...[...base.problems, ...data.problems].filter((problem) => !isTold(problem)),
+    ...output,
+  ];
+  return tellFindings(problems, warnings, terminal);
+}

@@ -1,0 +1,50 @@
+/** @file The log of a run: one JSON object a line, appended to a file, by pino. */
+
+import { mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type Level, pino } from 'pino';
+import type { Config } from '../config/resolve-config.ts';
+import { fileError } from '../weights/file-error.ts';
+
+/** Where the events of a run go. */
+export interface RunLog {
+  /** An event with its facts; `level` is `info` unless the event is a warning or an error. */
+  write(event: string, fields: Readonly<Record<string, unknown>>): void;
+  /** Writes what is left and closes the file. */
+  close(): void;
+}
+
+/** Events that tell more, or of more importance, than the usual ones. */
+const levels: Readonly<Record<string, Level>> = {
+  warning: 'warn',
+  error: 'error',
+  debug: 'debug',
+  trace: 'trace',
+};
+
+/**
+ * Opens the log of `config.log`; an earlier run's lines stay. Nothing is written where the level is `silent`.
+ * @throws UserError where the file cannot be written
+ */
+export function openRunLog({ file, level }: Config['log']): RunLog {
+  if (level === 'silent') return { write: () => {}, close: () => {} };
+  let fd: number;
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    fd = openSync(file, 'a');
+  } catch (error) {
+    throw fileError(error, 'write', file);
+  }
+  // Written at once, so that a run that is killed leaves all of its lines.
+  const destination = pino.destination({ fd, sync: true });
+  // A full disk must not end a run by way of its log; saving the adapter will say so.
+  destination.on('error', () => {});
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  return {
+    write: (event, fields) => logger[levels[event] ?? 'info']({ event, ...fields }),
+    close: () => {
+      destination.flushSync();
+      destination.end();
+    },
+  };
+}

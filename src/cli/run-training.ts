@@ -1,0 +1,92 @@
+/** @file Trains: sets up the log, the executor, the progress line and Ctrl-C around `trainLora`. */
+
+import { checkPaths } from '../config/check-paths.ts';
+import { printConfig } from '../config/print-config.ts';
+import type { Config } from '../config/resolve-config.ts';
+import { trainLora } from '../train/train-lora.ts';
+import { executorFactory } from './create-executor.ts';
+import { type ConfigArguments, loadRunConfig } from './load-run-config.ts';
+import { ProgressLine } from './progress-line.ts';
+import { runHeader } from './run-header.ts';
+import { openRunLog, type RunLog } from './run-log.ts';
+import { listenForStop, type StopSignal } from './stop-signal.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface TrainArguments extends ConfigArguments {
+  readonly 'print-config': boolean;
+  /** Forget the state of an earlier run. */
+  readonly restart: boolean;
+}
+
+/** What is said of an event on the screen; null for those that are for the log alone. */
+function spoken(event: string, fields: Readonly<Record<string, unknown>>): string | null {
+  const { warning, notice, step } = fields;
+  if (event === 'warning') return `warning: ${warning}`;
+  if (event === 'notice') return `note: ${notice}`;
+  if (event === 'resumed') return `going on after step ${step}, where this run was stopped`;
+  return null;
+}
+
+/** Ctrl-C: before the first step nothing can be lost, so that the run ends at once. */
+function stopAfterStep(progress: ProgressLine, hasBegun: () => boolean): StopSignal {
+  const stop = listenForStop(() => {
+    if (hasBegun()) {
+      progress.note('finishing this step, then saving; press Ctrl-C again to quit at once');
+      return;
+    }
+    progress.note('stopped before the first step; images that were encoded are kept');
+    process.exit(stop.exitCode());
+  });
+  return stop;
+}
+
+async function train(config: Config, restart: boolean, log: RunLog, terminal: Terminal) {
+  const progress = new ProgressLine(terminal);
+  let begun = false;
+  const stop = stopAfterStep(progress, () => begun);
+  try {
+    const result = await trainLora({
+      config,
+      createExecutor: executorFactory(config.device),
+      log: (event, fields) => {
+        log.write(event, fields);
+        const text = spoken(event, fields);
+        if (text !== null) progress.note(text);
+      },
+      onProgress: (step) => {
+        begun ||= step.phase === 'train';
+        progress.update(step);
+      },
+      stop: stop.requested,
+      restart,
+    });
+    progress.end();
+    for (const line of result.summary) terminal.print(line);
+    return result.finished ? 0 : stop.exitCode();
+  } finally {
+    progress.end();
+    stop.release();
+  }
+}
+
+/** @returns 0, or the status of the signal that stopped the run */
+export async function runTraining(args: TrainArguments, terminal: Terminal): Promise<number> {
+  const loaded = loadRunConfig(args);
+  if (args['print-config']) {
+    terminal.print(printConfig(loaded).trimEnd());
+    return 0;
+  }
+  checkPaths(loaded);
+  const { config } = loaded;
+  terminal.print(`${await runHeader(config)}\n`);
+  const log = openRunLog(config.log);
+  try {
+    log.write('config', { config });
+    return await train(config, args.restart, log, terminal);
+  } catch (error) {
+    log.write('error', { message: error instanceof Error ? error.message : String(error) });
+    throw error;
+  } finally {
+    log.close();
+  }
+}
