@@ -3,7 +3,7 @@
 import { checkPicture, encodePng, type Picture } from './encode-png.ts';
 import { fitText, measureText, svgText, type TextStyle, wrapText } from './svg-text.ts';
 
-export interface ContactSheetRow {
+interface ContactSheetRow {
   /** Such as `before` or `step 100`. */
   readonly label: string;
   readonly images: readonly Picture[];

@@ -25,9 +25,11 @@ export interface TextPlace extends TextStyle {
   readonly color: string;
 }
 
+const require = createRequire(import.meta.url);
+
 const files = {
-  regular: '@fontsource/dejavu-sans/files/dejavu-sans-latin-400-normal.woff',
-  bold: '@fontsource/dejavu-sans/files/dejavu-sans-latin-700-normal.woff',
+  regular: () => require.resolve('@fontsource/dejavu-sans/files/dejavu-sans-latin-400-normal.woff'),
+  bold: () => require.resolve('@fontsource/dejavu-sans/files/dejavu-sans-latin-700-normal.woff'),
 } as const;
 
 const fonts = new Map<keyof typeof files, Font>();
@@ -36,7 +38,7 @@ function fontOf({ bold = false }: TextStyle): Font {
   const weight = bold ? 'bold' : 'regular';
   let font = fonts.get(weight);
   if (!font) {
-    const bytes = readFileSync(createRequire(import.meta.url).resolve(files[weight]));
+    const bytes = readFileSync(files[weight]());
     font = opentype.parse(new Uint8Array(bytes).buffer, { lowMemory: true });
     fonts.set(weight, font);
   }
