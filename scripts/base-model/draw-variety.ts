@@ -38,7 +38,7 @@ function line(side: number, rng: Rng): number[] {
 
 /** A scene of the grammar in half of the cases, otherwise shapes and lines of any colour. */
 export function drawVariety(side: number, rng: Rng): Picture {
-  if (rng.uniform() < 0.5) return drawScene(sampleScene(rng), rng);
+  if (rng.uniform() < 0.5) return drawScene(sampleScene(rng), rng, { width: side, height: side });
   const picture = slope(side, rng);
   const shapes = rng.integer(7);
   for (let i = 0; i < shapes; i++) {

@@ -14,19 +14,6 @@ interface Place {
 /** The last layers of residual branches: at the start every block passes its input on. */
 const startsAtZero = /\.(conv2|to_out\.0|proj_out|out_proj|fc2|ff\.net\.2)\.weight$/;
 
-/** Log-variance of the autoencoder's latents at the start: hardly any noise. */
-const startLogVariance = -6;
-
-/**
- * Zero, but for two places: the widening shortcuts of the autoencoder, whose groups of three start at
- * (1, -1, 0), so that the norm behind them is linear in small differences; and the log-variances.
- */
-function initialBias(name: string, size: number, channel: number): number {
-  if (name === 'vae.quant_conv.bias') return channel >= size / 2 ? startLogVariance : 0;
-  if (!/^vae\..*conv_shortcut\.bias$/.test(name) || size % 96 !== 0) return 0;
-  return [1, -1, 0][channel % 3]!;
-}
-
 /** Where each weight lies in the vector. */
 export class FlatWeights {
   readonly places: ReadonlyMap<string, Place>;
@@ -53,8 +40,7 @@ export class FlatWeights {
       const fanIn = shape.slice(1).reduce((n, d) => n * d, 1);
       const isNorm = /norm/.test(name) && shape.length === 1;
       for (let i = 0; i < size; i++) {
-        if (name.endsWith('.bias')) values[offset + i] = initialBias(name, size, i);
-        else if (startsAtZero.test(name)) continue;
+        if (name.endsWith('.bias') || startsAtZero.test(name)) continue;
         else if (isNorm) values[offset + i] = 1;
         else if (name.includes('embedding.weight')) values[offset + i] = 0.05 * rng.normal();
         else values[offset + i] = (2 * rng.uniform() - 1) * Math.sqrt(3 / fanIn);

@@ -26,6 +26,8 @@ export interface FullTrainingOptions {
   readonly seed: number;
   /** Share of the old average that stays at each step. */
   readonly averageDecay: number;
+  /** Changes the start values. */
+  readonly adjustInitial?: (flat: FlatWeights, values: Float32Array) => void;
   readonly buildLoss: (g: GraphBuilder, weights: ReadonlyMap<string, Node>) => Node;
 }
 
@@ -47,6 +49,7 @@ export class FullTraining {
     const { executor, statePath, seed } = options;
     const { length } = training.flat;
     const initial = training.flat.initialValues(seed);
+    options.adjustInitial?.(training.flat, initial);
     for (const name of stateNames) {
       const values = name === 'weights' || name === 'average' ? initial : undefined;
       executor.writeVariable(name, f32([length], values));

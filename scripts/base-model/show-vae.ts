@@ -30,7 +30,13 @@ const executable = await executor.compile(g.build({ moments, decoded: vaeDecoder
 const pixels = 3 * baseSide * baseSide;
 const image = new Float32Array(count * pixels);
 for (let i = 0; i < count; i++) {
-  writeWindow(drawVariety(baseSide, new Rng(99, 'show', 0, i)), [0, 0], baseSide, image, i * pixels);
+  writeWindow(
+    drawVariety(baseSide, new Rng(99, 'show', 0, i)),
+    [0, 0],
+    baseSide,
+    image,
+    i * pixels,
+  );
 }
 const out = await executable.run({ image: f32([count, 3, baseSide, baseSide], image) });
 const decoded = out['decoded']!.data as Float32Array;

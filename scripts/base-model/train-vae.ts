@@ -9,9 +9,10 @@ import { vaeDecoder, vaeEncoder } from '../../src/models/vae.ts';
 import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
 import { Rng } from '../../src/tensor/rng.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
-import { baseSide, baseSizes } from './base-sizes.ts';
+import { baseSizes } from './base-sizes.ts';
 import { drawVariety } from './draw-variety.ts';
 import { FullTraining, learningRateAt } from './full-training.ts';
+import { passColours } from './initial-vae.ts';
 import { noParameters } from './no-parameters.ts';
 import { writeWindow } from './picture-tensor.ts';
 
@@ -20,15 +21,18 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '1500' },
     batch: { type: 'string', default: '8' },
     side: { type: 'string', default: '48' },
+    picture: { type: 'string', default: '128' },
     state: { type: 'string', default: '.sdl-train/base/vae.safetensors' },
     minutes: { type: 'string', default: '60' },
   },
 });
-const [steps, batch, side] = [options.steps, options.batch, options.side].map(Number) as [
-  number,
-  number,
-  number,
-];
+// Whole pictures that are drawn small teach colours quickly, windows of full-size ones teach edges.
+const [steps, batch, side, pictureSide] = [
+  options.steps,
+  options.batch,
+  options.side,
+  options.picture,
+].map(Number) as [number, number, number, number];
 const peak = 1e-3;
 const seed = 7;
 /** Weight of the divergence from a standard normal against the squared error, both per element. */
@@ -63,6 +67,7 @@ const training = await FullTraining.start({
   statePath: options.state,
   seed,
   averageDecay: 0.995,
+  adjustInitial: passColours,
   buildLoss: vaeLoss,
 });
 const pixels = 3 * side * side;
@@ -75,8 +80,11 @@ while (training.step < steps && Date.now() < end) {
   const image = new Float32Array(batch * pixels);
   for (let i = 0; i < batch; i++) {
     const rng = new Rng(seed, 'vae-picture', step, i);
-    const picture = drawVariety(baseSide, rng);
-    const corner = [rng.integer(baseSide - side + 1), rng.integer(baseSide - side + 1)] as const;
+    const picture = drawVariety(pictureSide, rng);
+    const corner = [
+      rng.integer(pictureSide - side + 1),
+      rng.integer(pictureSide - side + 1),
+    ] as const;
     writeWindow(picture, corner, side, image, i * pixels);
   }
   const noiseShape = [batch, 4, latentSide, latentSide];
