@@ -51,6 +51,13 @@ const outputSection = z.strictObject({
     .nullable()
     .default(null)
     .describe('Keep only so many of these intermediate files, the newest. Default: all.'),
+  saveStateEverySeconds: z
+    .number()
+    .min(0)
+    .default(30)
+    .describe(
+      'Seconds of training that a killed run loses at most: how often the state is written that the same command goes on from. 0: after each step.',
+    ),
   description: text()
     .nullable()
     .default(null)

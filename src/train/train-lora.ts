@@ -17,8 +17,6 @@ import { saveState } from './train-state.ts';
 
 /** Steps in a row that may fail the finite check before the run ends. */
 const badStepsAllowed = 5;
-/** Seconds of training that a killed run loses at most. */
-const stateSeconds = 30;
 
 /** Trains a LoRA as the configuration says, or goes on where the same run was interrupted. */
 export async function trainLora(options: TrainLoraOptions): Promise<TrainResult> {
@@ -68,7 +66,8 @@ async function trainSteps(run: Run, options: TrainLoraOptions): Promise<void> {
     if (due !== null) await saveAt(due, run, options);
     if (previews.due(state.step) && !finished) await previews.make(state.step);
     const stopping = !finished && options.stop();
-    if (finished || due !== null || stopping || Date.now() - stateAt > 1000 * stateSeconds) {
+    const stateDue = Date.now() - stateAt >= 1000 * config.output.saveStateEverySeconds;
+    if (finished || due !== null || stopping || stateDue) {
       await saveState(folder.statePath, run.executor, run.layouts, state, run.fingerprint);
       stateAt = Date.now();
     }
