@@ -23,7 +23,10 @@ export const checkCommand = defineCommand({
     ['$0 check --config configs/character.yaml --deep', 'weights too'],
   ],
   run: async (options, terminal) => {
-    const { runCheck } = await import('./check/run-check.ts');
-    return runCheck(options, terminal);
+    const { withConfig } = await import('./load-run-config.ts');
+    return withConfig(options, terminal, async (loaded) => {
+      const { runCheck } = await import('./check/run-check.ts');
+      return runCheck(loaded, options, terminal);
+    });
   },
 });

@@ -3,12 +3,14 @@
 import { statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
+import { printConfig } from '../config/print-config.ts';
 import type { Config } from '../config/resolve-config.ts';
 import { findLoraFolder } from '../export/output-folder.ts';
 import { UserError } from '../tensor/user-error.ts';
+import type { Terminal } from './terminal.ts';
 
 /** Options of the command line that make up a configuration. */
-export interface ConfigArguments {
+interface ConfigArguments {
   readonly config?: string | undefined;
   readonly set?: readonly string[] | undefined;
 }
@@ -25,7 +27,7 @@ function moved(path: string, from: string, to: string): string {
  * portable packages keep the program in a folder of its own.
  * @throws UserError where the folder exists and holds no web UI
  */
-export function locateWebUi(config: Config): Config {
+function locateWebUi(config: Config): Config {
   const { webui } = config;
   // A missing folder is `checkPaths`'s matter, which knows the line that names it.
   if (webui === null || !statSync(webui, { throwIfNoEntry: false })?.isDirectory()) return config;
@@ -56,4 +58,16 @@ export function loadRunConfig({ config: path, set }: ConfigArguments): LoadedCon
   }
   const loaded = loadConfig({ path, overrides: set ?? [] });
   return { ...loaded, config: locateWebUi(loaded.config) };
+}
+
+/** Prints the configuration where that is asked for; hands it to `action` otherwise. */
+export async function withConfig(
+  options: ConfigArguments & { readonly 'print-config': boolean },
+  terminal: Terminal,
+  action: (loaded: LoadedConfig) => Promise<number>,
+): Promise<number> {
+  const loaded = loadRunConfig(options);
+  if (!options['print-config']) return action(loaded);
+  terminal.print(printConfig(loaded).trimEnd());
+  return 0;
 }

@@ -1,22 +1,15 @@
 /** @file Trains: sets up the log, the executor, the progress line and Ctrl-C around `trainLora`. */
 
 import { checkPaths } from '../config/check-paths.ts';
-import { printConfig } from '../config/print-config.ts';
+import type { LoadedConfig } from '../config/load-config.ts';
 import type { Config } from '../config/resolve-config.ts';
 import { trainLora } from '../train/train-lora.ts';
 import { executorFactory } from './create-executor.ts';
-import { type ConfigArguments, loadRunConfig } from './load-run-config.ts';
 import { ProgressLine } from './progress-line.ts';
 import { runHeader } from './run-header.ts';
 import { openRunLog, type RunLog } from './run-log.ts';
 import { listenForStop, type StopSignal } from './stop-signal.ts';
 import type { Terminal } from './terminal.ts';
-
-export interface TrainArguments extends ConfigArguments {
-  readonly 'print-config': boolean;
-  /** Forget the state of an earlier run. */
-  readonly restart: boolean;
-}
 
 /** What is said of an event on the screen; null for those that are for the log alone. */
 function spoken(event: string, fields: Readonly<Record<string, unknown>>): string | null {
@@ -69,20 +62,23 @@ async function train(config: Config, restart: boolean, log: RunLog, terminal: Te
   }
 }
 
-/** @returns 0, or the status of the signal that stopped the run */
-export async function runTraining(args: TrainArguments, terminal: Terminal): Promise<number> {
-  const loaded = loadRunConfig(args);
-  if (args['print-config']) {
-    terminal.print(printConfig(loaded).trimEnd());
-    return 0;
-  }
+/**
+ * Trains as a configuration says.
+ * @param restart forget the state of an earlier run
+ * @returns 0, or the status of the signal that stopped the run
+ */
+export async function runTraining(
+  loaded: LoadedConfig,
+  restart: boolean,
+  terminal: Terminal,
+): Promise<number> {
   checkPaths(loaded);
   const { config } = loaded;
   terminal.print(`${await runHeader(config)}\n`);
   const log = openRunLog(config.log);
   try {
     log.write('config', { config });
-    return await train(config, args.restart, log, terminal);
+    return await train(config, restart, log, terminal);
   } catch (error) {
     log.write('error', { message: error instanceof Error ? error.message : String(error) });
     throw error;

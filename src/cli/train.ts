@@ -21,7 +21,10 @@ export const trainCommand = defineCommand({
     ['$0 inspect models/Lora/zibbo.safetensors', 'look at a file'],
   ],
   run: async (options, terminal) => {
-    const { runTraining } = await import('./run-training.ts');
-    return runTraining(options, terminal);
+    const { withConfig } = await import('./load-run-config.ts');
+    return withConfig(options, terminal, async (loaded) => {
+      const { runTraining } = await import('./run-training.ts');
+      return runTraining(loaded, options.restart, terminal);
+    });
   },
 });

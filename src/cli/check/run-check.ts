@@ -4,14 +4,12 @@ import { access, constants, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { checkPaths } from '../../config/check-paths.ts';
 import type { LoadedConfig } from '../../config/load-config.ts';
-import { printConfig } from '../../config/print-config.ts';
 import { type DatasetReport, reportDataset } from '../../data/report.ts';
 import { checkOutputName } from '../../export/file-names.ts';
 import { createClipTokenizer } from '../../models/clip-tokenizer.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { fileError } from '../../weights/file-error.ts';
 import { formatBytes, plural } from '../format-units.ts';
-import { type ConfigArguments, loadRunConfig } from '../load-run-config.ts';
 import type { Terminal } from '../terminal.ts';
 import { checkBase } from './check-base.ts';
 import { checkCaptions } from './check-captions.ts';
@@ -19,9 +17,10 @@ import { lengthFacts } from './check-length.ts';
 import { checkMemory, memoryFacts, memoryWarning } from './check-memory.ts';
 import { checkPage } from './check-page.ts';
 
-export interface CheckArguments extends ConfigArguments {
-  readonly 'print-config': boolean;
+export interface CheckOptions {
+  /** List every image and caption. */
   readonly all: boolean;
+  /** Read all weights of the base. */
   readonly deep: boolean;
 }
 
@@ -110,12 +109,11 @@ function tellFindings(
 }
 
 /** @returns 0, or 1 where training would refuse */
-export async function runCheck(args: CheckArguments, terminal: Terminal): Promise<number> {
-  const loaded = loadRunConfig(args);
-  if (args['print-config']) {
-    terminal.print(printConfig(loaded).trimEnd());
-    return 0;
-  }
+export async function runCheck(
+  loaded: LoadedConfig,
+  { all, deep }: CheckOptions,
+  terminal: Terminal,
+): Promise<number> {
   const { config } = loaded;
   const warnings: string[] = [];
   const paths = await complaintsOf(() => checkPaths(loaded));
@@ -124,7 +122,7 @@ export async function runCheck(args: CheckArguments, terminal: Terminal): Promis
     const path = /^(?:cannot read )?(.*?): /.exec(problem)?.[1];
     return path !== undefined && paths.some((line) => line.includes(path));
   };
-  const base = await checkBase(config, args.deep);
+  const base = await checkBase(config, deep);
   const data = await checkData(loaded);
   const { maxTokens } = config.train;
   const captions = checkCaptions(data.samples, createClipTokenizer(), {
@@ -140,7 +138,7 @@ export async function runCheck(args: CheckArguments, terminal: Terminal): Promis
     captions,
     length: lengthFacts(data, config),
     memory: memory ? memoryFacts(memory, config.train.batchSize) : [],
-    all: args.all,
+    all,
   };
   const output = await complaintsOf(() => checkOutput(loaded, warnings));
   terminal.print(checkPage(page));

@@ -4,13 +4,15 @@ import { resolve } from 'node:path';
 import type { Config } from '../../config/resolve-config.ts';
 import { formatTable } from '../format-table.ts';
 import { plural } from '../format-units.ts';
-import { type ConfigArguments, loadRunConfig } from '../load-run-config.ts';
+import { loadRunConfig } from '../load-run-config.ts';
 import type { Terminal } from '../terminal.ts';
 import { onnxFindings, sharpFinding, tokenizerFinding } from './engine.ts';
 import { type Finding, reasonOf, type Verdict } from './finding.ts';
 import { diskFinding, machineFindings } from './machine.ts';
 
-export interface DoctorOptions extends ConfigArguments {
+export interface DoctorOptions {
+  readonly config?: string | undefined;
+  readonly set?: readonly string[] | undefined;
   /** Measure the processor. */
   readonly speed: boolean;
 }
