@@ -12,20 +12,6 @@ function seedOf(text: string): number {
   return hash >>> 0 || 1;
 }
 
-/**
- * Makes whole numbers of 32 bits (Marsaglia 2003, "Xorshift RNGs"); ten times as fast as the
- * counter-based generator of the product, and good enough for weights that mean nothing.
- */
-export function xorshift(seed: number): () => number {
-  let x = seed;
-  return () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x;
-  };
-}
-
 /** How the values of a weight are drawn. */
 type Draw = { readonly value: number } | { readonly bound: number };
 
@@ -42,13 +28,36 @@ export function drawOf(name: string, shape: Shape): Draw {
   return { bound: 1 / Math.sqrt(sizeOf(shape.slice(1))) };
 }
 
-/** The same values for the same name and seed. */
+/** Values of one weight are drawn from so many, evenly spread between its bounds. */
+const levels = 65536;
+
+/** The values that a weight's draws choose from, by a number of 16 bits. */
+export function drawTable(draw: Draw): Float32Array {
+  if ('value' in draw) return new Float32Array(levels).fill(draw.value);
+  return Float32Array.from({ length: levels }, (_, i) => ((2 * i + 1) / levels - 1) * draw.bound);
+}
+
+/** Fills `out` with entries of `table`; the same for the same name and seed. */
+export function fillRandom<T extends Float32Array | Uint16Array>(
+  out: T,
+  table: T,
+  name: string,
+  seed: number,
+): T {
+  let x = seedOf(`${seed} ${name}`);
+  for (let i = 0; i < out.length; i += 2) {
+    // Marsaglia 2003, "Xorshift RNGs": ten times as fast as the product's generator, and good enough here.
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    out[i] = table[x & 0xffff]!;
+    if (i + 1 < out.length) out[i + 1] = table[x >>> 16]!;
+  }
+  return out;
+}
+
+/** A weight in f32; the same values for the same name and seed. */
 export function randomWeight(name: string, shape: Shape, seed: number): Float32Array {
   const values = new Float32Array(sizeOf(shape));
-  const draw = drawOf(name, shape);
-  if ('value' in draw) return values.fill(draw.value);
-  const next = xorshift(seedOf(`${seed} ${name}`));
-  const unit = draw.bound / 2 ** 31;
-  for (let i = 0; i < values.length; i++) values[i] = next() * unit;
-  return values;
+  return fillRandom(values, drawTable(drawOf(name, shape)), name, seed);
 }

@@ -25,6 +25,8 @@ export interface OnnxExecutorOptions {
    * at the price of that memory.
    */
   readonly flipWeights?: boolean;
+  /** Whether idle threads wait in a loop for their next work; true unless given. */
+  readonly spinning?: boolean;
   /** Writes ONNX Runtime's own timing of each operation to files with this prefix. */
   readonly profilePrefix?: string;
 }
@@ -113,7 +115,7 @@ class OnnxExecutor implements Executor {
   }
 
   async #createSession(model: Uint8Array): Promise<InferenceSession> {
-    const { provider = 'cpu', threads, profilePrefix } = this.#options;
+    const { provider = 'cpu', threads, spinning = true, profilePrefix } = this.#options;
     try {
       return await InferenceSession.create(model, {
         executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
@@ -122,6 +124,7 @@ class OnnxExecutor implements Executor {
         enableMemPattern: false,
         ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
         interOpNumThreads: 1,
+        extra: { session: { intra_op: { allow_spinning: spinning ? '1' : '0' } } },
         ...(profilePrefix === undefined
           ? {}
           : { enableProfiling: true, profileFilePrefix: profilePrefix }),
