@@ -2,8 +2,8 @@
 
 import { checkPaths } from '../config/check-paths.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
-import type { Config } from '../config/resolve-config.ts';
 import { trainLora } from '../train/train-lora.ts';
+import type { TrainLoraOptions, TrainProgress, TrainResult } from '../train/train-options.ts';
 import { executorFactory } from './create-executor.ts';
 import { ProgressLine } from './progress-line.ts';
 import { runHeader } from './run-header.ts';
@@ -33,32 +33,33 @@ function stopAfterStep(progress: ProgressLine, hasBegun: () => boolean): StopSig
   return stop;
 }
 
-async function train(config: Config, restart: boolean, log: RunLog, terminal: Terminal) {
-  const progress = new ProgressLine(terminal);
-  let begun = false;
-  const stop = stopAfterStep(progress, () => begun);
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Trains, and tells the log and the screen how it goes. */
+async function trainLogged(
+  run: Pick<TrainLoraOptions, 'config' | 'onProgress' | 'stop' | 'restart'>,
+  log: RunLog,
+  progress: ProgressLine,
+): Promise<TrainResult> {
+  const { config } = run;
+  log.write('config', { config });
   try {
-    const result = await trainLora({
-      config,
+    return await trainLora({
+      ...run,
       createExecutor: executorFactory(config.device),
       log: (event, fields) => {
         log.write(event, fields);
         const text = spoken(event, fields);
         if (text !== null) progress.note(text);
       },
-      onProgress: (step) => {
-        begun ||= step.phase === 'train';
-        progress.update(step);
-      },
-      stop: stop.requested,
-      restart,
     });
-    progress.end();
-    for (const line of result.summary) terminal.print(line);
-    return result.finished ? 0 : stop.exitCode();
+  } catch (error) {
+    log.write('error', { message: messageOf(error) });
+    throw error;
   } finally {
-    progress.end();
-    stop.release();
+    log.close();
   }
 }
 
@@ -75,14 +76,22 @@ export async function runTraining(
   checkPaths(loaded);
   const { config } = loaded;
   terminal.print(`${await runHeader(config)}\n`);
-  const log = openRunLog(config.log);
+  const progress = new ProgressLine(terminal);
+  let begun = false;
+  const onProgress = (step: TrainProgress) => {
+    begun ||= step.phase === 'train';
+    progress.update(step);
+  };
+  const stop = stopAfterStep(progress, () => begun);
   try {
-    log.write('config', { config });
-    return await train(config, restart, log, terminal);
-  } catch (error) {
-    log.write('error', { message: error instanceof Error ? error.message : String(error) });
-    throw error;
+    const log = openRunLog(config.log);
+    const run = { config, onProgress, stop: stop.requested, restart };
+    const result = await trainLogged(run, log, progress);
+    progress.end();
+    for (const line of result.summary) terminal.print(line);
+    return result.finished ? 0 : stop.exitCode();
   } finally {
-    log.close();
+    progress.end();
+    stop.release();
   }
 }
