@@ -9,7 +9,7 @@ import { verifyImage } from './read-image.ts';
 import { type Sample, type ScanOptions, scanFolders } from './scan-folder.ts';
 
 /** A bucket that is in use. */
-export interface BucketUse {
+interface BucketUse {
   readonly bucket: Size;
   readonly images: number;
   /** Images × repeats in the first epoch, prior images included. */

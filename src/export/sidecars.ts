@@ -29,7 +29,7 @@ const fields: { readonly [K in keyof Required<AdapterCard>]: readonly [string, s
   };
 
 /** The path with another ending than `.safetensors`. */
-export function sidecarPath(adapterPath: string, ending: 'json' | 'png'): string {
+function sidecarPath(adapterPath: string, ending: 'json' | 'png'): string {
   return `${adapterPath.replace(/\.safetensors$/i, '')}.${ending}`;
 }
 

@@ -13,7 +13,7 @@ import { UserError } from '../tensor/user-error.ts';
 import { findNonFinite } from '../weights/non-finite.ts';
 
 /** A picture to be encoded. */
-export interface LatentSource {
+interface LatentSource {
   readonly path: string;
   readonly contentHash: string;
   readonly bucket: Size;

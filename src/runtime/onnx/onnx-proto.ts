@@ -6,7 +6,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /** Element types, TensorProto.DataType. */
-export const onnxTypes = { f32: 1, i32: 6, i64: 7 } as const;
+const onnxTypes = { f32: 1, i32: 6, i64: 7 } as const;
 
 export type OnnxType = keyof typeof onnxTypes;
 
