@@ -101,8 +101,8 @@ function weightBytes({ nodes }: Graph): { readonly all: number; readonly flipped
 /**
  * The memory of training at one batch shape, the largest of the run.
  *
- * Not known here: what the engine needs inside one operation, and what it keeps to use again. Of a
- * full-size model the true peak was found within a fifth of the estimate.
+ * Not known here: what the engine needs inside one operation, and what it keeps to use again; the
+ * true peak is somewhat higher.
  */
 export function estimateMemory(
   model: StepModel,
