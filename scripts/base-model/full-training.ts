@@ -82,9 +82,18 @@ export class FullTraining {
     return value;
   }
 
-  /** The averaged weights. */
-  averaged(): Float32Array {
-    return this.#options.executor.readVariable('average').data;
+  /** Puts other values in place of some weights, and forgets what was gathered about their gradients. */
+  replace(values: ReadonlyMap<string, Float32Array>): void {
+    const { executor } = this.#options;
+    for (const variable of stateNames) {
+      const vector = executor.readVariable(variable);
+      for (const [name, replacement] of values) {
+        const part = this.flat.view(vector.data, name);
+        if (variable === 'weights' || variable === 'average') part.set(replacement);
+        else part.fill(0);
+      }
+      executor.writeVariable(variable, vector);
+    }
   }
 
   async save(): Promise<void> {

@@ -19,12 +19,15 @@ import {
   stableDiffusionSchedule,
   trainTimesteps,
 } from '../../src/train/noise-schedule.ts';
+import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { captionOf } from '../drawing/scene.ts';
 import { baseSide, baseSizes } from './base-sizes.ts';
 import { compactVocabulary } from './compact-vocabulary.ts';
+import { FlatWeights } from './flat-weights.ts';
 import { FullTraining, learningRateAt } from './full-training.ts';
 import { readLatentPool } from './latent-pool.ts';
 import { noParameters } from './no-parameters.ts';
+import { textShapes } from './text-shapes.ts';
 import { tokenTable, vocabularySeed } from './token-table.ts';
 
 const { values: options } = parseArgs({
@@ -33,6 +36,8 @@ const { values: options } = parseArgs({
     batch: { type: 'string', default: '32' },
     pool: { type: 'string', default: '.sdl-train/base/pool.safetensors' },
     state: { type: 'string', default: '.sdl-train/base/unet.safetensors' },
+    /** Puts this text encoder in place of the one in training, before the first step of this call. */
+    text: { type: 'string' },
     minutes: { type: 'string', default: '120' },
   },
 });
@@ -104,6 +109,14 @@ const training = await FullTraining.start({
   averageDecay: 0.998,
   buildLoss: unetLoss,
 });
+if (options.text) {
+  const file = await openSafetensors(options.text);
+  const names = textShapes(vocabulary.ids.length);
+  const trained = new FlatWeights(names);
+  const average = await file.readF32('average');
+  file.close();
+  training.replace(new Map([...names.keys()].map((name) => [name, trained.view(average, name)])));
+}
 const end = Date.now() + 60_000 * Number(options.minutes);
 let smooth = 0;
 let begin = Date.now();

@@ -18,7 +18,7 @@ export interface Scene {
   readonly background: BackgroundColor;
 }
 
-const sceneSizes = ['small', 'big'] as const;
+export const sceneSizes = ['small', 'big'] as const;
 export const scenePositions = ['left', 'right', 'top', 'bottom', 'centre'] as const;
 export type SceneSize = (typeof sceneSizes)[number];
 export type ScenePosition = (typeof scenePositions)[number];
