@@ -66,11 +66,26 @@ export class FlatWeights {
     );
   }
 
-  /** The gradient of `loss` as a vector, given the nodes of the weights. */
-  gradient(g: GraphBuilder, loss: Node, nodes: ReadonlyMap<string, Node>): Node {
-    const weights = [...nodes.values()];
-    const parts = grad(g, loss, weights).map((gradient, i) => {
-      const size = sizeOf(weights[i]!.shape);
+  /**
+   * The gradient of `loss` as a vector, given the nodes of the weights.
+   * @param isTrained tells which weights have one; the others get zeros
+   */
+  gradient(
+    g: GraphBuilder,
+    loss: Node,
+    nodes: ReadonlyMap<string, Node>,
+    isTrained: (name: string) => boolean,
+  ): Node {
+    const trained = [...nodes].filter(([name]) => isTrained(name));
+    const gradients = grad(
+      g,
+      loss,
+      trained.map(([, node]) => node),
+    );
+    const byName = new Map(trained.map(([name], i) => [name, gradients[i]]));
+    const parts = Array.from(nodes, ([name, node]) => {
+      const gradient = byName.get(name);
+      const size = sizeOf(node.shape);
       return gradient ? g.reshape(gradient, [size]) : g.constant(0, [size]);
     });
     return g.concat(parts, 0);

@@ -26,6 +26,8 @@ export interface FullTrainingOptions {
   readonly seed: number;
   /** Share of the old average that stays at each step. */
   readonly averageDecay: number;
+  /** Which weights are trained; all unless given. */
+  readonly isTrained?: (name: string) => boolean;
   /** Changes the start values. */
   readonly adjustInitial?: (flat: FlatWeights, values: Float32Array) => void;
   readonly buildLoss: (g: GraphBuilder, weights: ReadonlyMap<string, Node>) => Node;
@@ -111,7 +113,7 @@ export class FullTraining {
     ) as [Node, Node, Node, Node];
     const nodes = flat.nodes(g, weights);
     const loss = this.#options.buildLoss(g, nodes);
-    const gradient = flat.gradient(g, loss, nodes);
+    const gradient = flat.gradient(g, loss, nodes, this.#options.isTrained ?? (() => true));
     const mix = (old: Node, now: Node, keep: number) =>
       g.add(g.scale(old, keep), g.scale(now, 1 - keep));
     const m = mix(momentum, gradient, beta1);

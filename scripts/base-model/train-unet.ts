@@ -36,7 +36,7 @@ const { values: options } = parseArgs({
     batch: { type: 'string', default: '32' },
     pool: { type: 'string', default: '.sdl-train/base/pool.safetensors' },
     state: { type: 'string', default: '.sdl-train/base/unet.safetensors' },
-    /** Puts this text encoder in place of the one in training, before the first step of this call. */
+    /** Puts this text encoder in place of the one in the state, and leaves it as it is. */
     text: { type: 'string' },
     minutes: { type: 'string', default: '120' },
   },
@@ -45,6 +45,13 @@ const [steps, batch] = [Number(options.steps), Number(options.batch)];
 const seed = 13;
 const peak = 1e-3;
 const minSnrGamma = 5;
+/**
+ * Strength of noise that is equal over a whole channel: without it the mean colour of a picture shows
+ * through the strongest noise, and captions are not needed to find it.
+ */
+const noiseOffset = 0.3;
+/** Share of the timesteps that are drawn from the noisier half, where captions decide. */
+const noisyShare = 0.5;
 /** Share of empty captions, which guidance needs. */
 const captionDropout = 0.1;
 const side = baseSide / 8;
@@ -74,6 +81,16 @@ function unetLoss(g: GraphBuilder, weights: ReadonlyMap<string, Node>): Node {
 const pool = await readLatentPool(options.pool);
 const schedule = stableDiffusionSchedule();
 
+function noiseOf(step: number, size: number): Float32Array {
+  const rng = new Rng(seed, 'unet-noise', step);
+  const noise = rng.normals(size);
+  for (let at = 0; at < size; at += side * side) {
+    const shift = noiseOffset * rng.normal();
+    for (let i = at; i < at + side * side; i++) noise[i]! += shift;
+  }
+  return noise;
+}
+
 function feedsOf(step: number) {
   const latents = new Float32Array(batch * pool.size);
   const ids = new Int32Array(batch * 77);
@@ -84,12 +101,14 @@ function feedsOf(step: number) {
     pool.draw(index, rng, latents, i * pool.size);
     const caption = rng.uniform() < captionDropout ? '' : captionOf(pool.scenes[index]!, rng);
     ids.set(vocabulary.rows(caption), i * 77);
-    timesteps.push(rng.integer(trainTimesteps));
+    const half = trainTimesteps / 2;
+    const noisy = rng.uniform() < noisyShare;
+    timesteps.push(noisy ? half + rng.integer(half) : rng.integer(trainTimesteps));
   }
   const shape = [batch, 4, side, side];
   return {
     latents: f32(shape, latents),
-    noise: f32(shape, new Rng(seed, 'unet-noise', step).normals(latents.length)),
+    noise: f32(shape, noiseOf(step, latents.length)),
     ...coefficientTensors(schedule, timesteps),
     weight: f32(
       [batch],
@@ -107,6 +126,7 @@ const training = await FullTraining.start({
   statePath: options.state,
   seed,
   averageDecay: 0.998,
+  isTrained: (name) => !options.text || !name.startsWith('text_encoder.'),
   buildLoss: unetLoss,
 });
 if (options.text) {
