@@ -11,8 +11,12 @@ interface Place {
   readonly offset: number;
 }
 
-/** The last layers of residual branches: at the start every block passes its input on. */
-const startsAtZero = /\.(conv2|to_out\.0|proj_out|out_proj|fc2|ff\.net\.2)\.weight$/;
+/**
+ * The last layers of residual branches: at the start every block passes its input on. Layers inside of
+ * transformers are not among them: what attention brings from captions shall count at once.
+ */
+const startsAtZero =
+  /\.conv2\.weight$|\.proj_out\.weight$|^text_encoder\..*(out_proj|fc2)\.weight$|^vae\..*to_out\.0\.weight$/;
 
 /** Where each weight lies in the vector. */
 export class FlatWeights {

@@ -25,6 +25,7 @@ import { baseSide, baseSizes } from './base-sizes.ts';
 import { compactVocabulary } from './compact-vocabulary.ts';
 import { FlatWeights } from './flat-weights.ts';
 import { FullTraining, learningRateAt } from './full-training.ts';
+import { passLatents } from './initial-unet.ts';
 import { readLatentPool } from './latent-pool.ts';
 import { noParameters } from './no-parameters.ts';
 import { textShapes } from './text-shapes.ts';
@@ -43,13 +44,13 @@ const { values: options } = parseArgs({
 });
 const [steps, batch] = [Number(options.steps), Number(options.batch)];
 const seed = 13;
-const peak = 1e-3;
+const peak = 1.5e-3;
 const minSnrGamma = 5;
 /**
  * Strength of noise that is equal over a whole channel: without it the mean colour of a picture shows
  * through the strongest noise, and captions are not needed to find it.
  */
-const noiseOffset = 0.3;
+const noiseOffset = 0.2;
 /** Share of the timesteps that are drawn from the noisier half, where captions decide. */
 const noisyShare = 0.5;
 /** Share of empty captions, which guidance needs. */
@@ -127,6 +128,7 @@ const training = await FullTraining.start({
   seed,
   averageDecay: 0.998,
   isTrained: (name) => !options.text || !name.startsWith('text_encoder.'),
+  adjustInitial: passLatents,
   buildLoss: unetLoss,
 });
 if (options.text) {
