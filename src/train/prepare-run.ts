@@ -68,6 +68,21 @@ function encodeDataset(
   });
 }
 
+/** What is said of a state that is gone on from. */
+function resumeNotice(state: RunState, formerSteps: number | null, totalSteps: number) {
+  if (formerSteps !== null) {
+    return (
+      `this run was planned with ${formerSteps} steps and has ${totalSteps} now: it goes on after step ${state.step}, ` +
+      'with the learning rates of the new plan; --restart takes all steps by it'
+    );
+  }
+  if (state.step < totalSteps) return null;
+  return (
+    `all ${totalSteps} steps of this run are done already, so its files are only written again; ` +
+    'raise train.steps to go on, or add --restart to train anew'
+  );
+}
+
 /** The state of an earlier run of the same inputs, its tensors put in place; or a new one. */
 async function beginOrResume(
   { log, restart }: TrainLoraOptions,
@@ -75,13 +90,17 @@ async function beginOrResume(
   layouts: readonly LoraLayout[],
   { statePath }: RunFolder,
   fingerprint: Fingerprint,
-): Promise<RunState> {
+  { totalSteps }: RunPlan,
+): Promise<{ readonly state: RunState; readonly isReplanned: boolean }> {
   const found = restart
     ? { kind: 'none' as const }
     : await loadState(statePath, executor, layouts, fingerprint);
   if (found.kind === 'same') {
-    log('resumed', { step: found.state.step, state: statePath });
-    return found.state;
+    const { state, formerSteps } = found;
+    const notice = resumeNotice(state, formerSteps, totalSteps);
+    if (notice === null) log('resumed', { step: state.step, state: statePath });
+    else log('notice', { notice, step: state.step, state: statePath });
+    return { state, isReplanned: formerSteps !== null };
   }
   if (found.kind === 'other') {
     const aside = await setStateAside(statePath);
@@ -90,7 +109,8 @@ async function beginOrResume(
     log('notice', { notice });
   }
   const startedAt = runDate(Date.now(), process.env['SOURCE_DATE_EPOCH']);
-  return { step: 0, updates: 0, startedAt, history: { losses: [], learningRates: [] } };
+  const history = { losses: [], learningRates: [] };
+  return { state: { step: 0, updates: 0, startedAt, saved: [], history }, isReplanned: false };
 }
 
 /** Variables of the adapter as they are before the first step. */
@@ -130,7 +150,8 @@ export async function prepareRun(
   writeInitialVariables(executor, layouts, train.seed);
   const fingerprint = runFingerprint(config, base, dataset, plan);
   const folder = new RunFolder(config.output, fingerprint);
-  const state = await beginOrResume(options, executor, layouts, folder, fingerprint);
+  const begun = await beginOrResume(options, executor, layouts, folder, fingerprint, plan);
+  const { state } = begun;
 
   const model = { shapes: checkpoint.shapes, predictionType: 'epsilon' } as const;
   const schedule = stableDiffusionSchedule();
@@ -153,7 +174,9 @@ export async function prepareRun(
   const { startedAt } = state;
   const { sessionId } = folder;
   const description = describeRun(config, { base, dataset, plan }, { startedAt, sessionId });
-  const previews = new RunPreviews(config.preview, folder, networks, onProgress);
+  const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
+  if (state.step === 0) await previews.forgetAfter(-1);
+  else if (begun.isReplanned) await previews.forgetAfter(state.step);
   return {
     config,
     dataset,

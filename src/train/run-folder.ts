@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { epochFileName, stepFileName } from '../export/file-names.ts';
 import { writePreview } from '../export/sidecars.ts';
@@ -25,7 +25,12 @@ export interface SaveSettings {
 /** Longer side of the card's picture where a data set's image stands in, in pixels. */
 const coverSide = 512;
 
-/** Where a run keeps its files. Web UIs list adapters by their ending, so none of these has it. */
+/** Where the run of an adapter keeps its files. */
+export function runFolderPath({ dir, name }: Pick<SaveSettings, 'dir' | 'name'>): string {
+  return join(dir, '.sdl-train', name);
+}
+
+/** The files of a run. Web UIs list adapters by their ending, so none of these has it. */
 export class RunFolder {
   readonly path: string;
   readonly statePath: string;
@@ -34,12 +39,11 @@ export class RunFolder {
   readonly sessionId: number;
   readonly #name: string;
   readonly #keepLast: number | null;
-  readonly #saved: string[] = [];
   /** The first picture of the last previews, for the adapter's card. */
   cover: Uint8Array | undefined;
 
   constructor({ dir, name, keepLast }: SaveSettings, fingerprint: Fingerprint) {
-    this.path = join(dir, '.sdl-train', name);
+    this.path = runFolderPath({ dir, name });
     this.statePath = join(this.path, 'state.sdlstate');
     this.previewFolder = join(this.path, 'previews');
     this.#name = name;
@@ -60,12 +64,18 @@ export class RunFolder {
     return isNew ? join(dir, epochFileName(name, epochs)) : null;
   }
 
-  /** Saves an adapter; on the way, removes the oldest beyond those that are kept. */
-  async saveAdapter(options: SaveAdapterOptions): Promise<void> {
+  /**
+   * Saves an adapter; on the way, removes the oldest beyond those that are kept.
+   * @param saved names of those saved before, which is brought up to date
+   */
+  async saveAdapter(options: SaveAdapterOptions, saved: string[]): Promise<void> {
     await saveAdapter(options);
-    if (options.card || this.#keepLast === null) return;
-    this.#saved.push(options.path);
-    while (this.#saved.length > this.#keepLast) await rm(this.#saved.shift()!, { force: true });
+    if (options.card) return;
+    const name = basename(options.path);
+    if (!saved.includes(name)) saved.push(name);
+    while (this.#keepLast !== null && saved.length > this.#keepLast) {
+      await rm(join(dirname(options.path), basename(saved.shift()!)), { force: true });
+    }
   }
 
   /** Draws the loss curve and gives the adapter its picture; returns what was written, by name. */

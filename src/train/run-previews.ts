@@ -1,6 +1,7 @@
 /** @file The previews of a run: kept as files, so that the sheet is whole also where the run was interrupted. */
 
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { writeFileAtomic } from '../weights/atomic-write.ts';
@@ -32,39 +33,37 @@ export interface PreviewSettings {
   readonly seeds: readonly number[];
 }
 
-/** When a row of previews was made: after so many steps, or at the end. */
-type Moment = number | 'after';
-
 function requestsOf({ prompts, seeds }: PreviewSettings): PreviewRequest[] {
   return prompts.flatMap(({ seed, ...texts }) =>
     (seed === null ? seeds : [seed]).map((each) => ({ ...texts, seed: each })),
   );
 }
 
-function labelOf(row: string): string {
-  if (row === 'after') return 'after';
-  return Number(row) === 0 ? 'before' : `step ${Number(row)}`;
-}
+/** A row is named by its step, so that names sort in the order of the run. */
+const rowName = (step: number) => String(step).padStart(8, '0');
 
-const rowName = (moment: Moment) =>
-  moment === 'after' ? 'after' : String(moment).padStart(8, '0');
+/** Step of a picture's row, or NaN for files that are none. */
+const stepOfFile = (file: string) => Number(/^(\d{8,})-\d+-[0-9a-f]+\.png$/.exec(file)?.[1]);
 
 /** Makes previews when they are due. */
 export class RunPreviews {
   readonly #settings: PreviewSettings;
   readonly #folder: RunFolder;
   readonly #networks: Pick<PreviewOptions, 'executor' | 'model' | 'layouts' | 'schedule' | 'text'>;
+  readonly #totalSteps: number;
   readonly #onProgress: (progress: TrainProgress) => void;
 
   constructor(
     settings: PreviewSettings,
     folder: RunFolder,
     networks: Pick<PreviewOptions, 'executor' | 'model' | 'layouts' | 'schedule' | 'text'>,
+    totalSteps: number,
     onProgress: (progress: TrainProgress) => void,
   ) {
     this.#settings = settings;
     this.#folder = folder;
     this.#networks = networks;
+    this.#totalSteps = totalSteps;
     this.#onProgress = onProgress;
   }
 
@@ -73,46 +72,82 @@ export class RunPreviews {
     return enabled && everySteps !== null && step % everySteps === 0;
   }
 
-  /** Samples every prompt and seed, keeps the pictures, and draws the sheet of all rows so far. */
-  async make(moment: Moment): Promise<void> {
+  /**
+   * Samples every prompt and seed that this step has no picture of yet, and draws the sheet of all
+   * rows so far.
+   */
+  async make(step: number): Promise<void> {
     if (!this.#settings.enabled) return;
     const requests = requestsOf(this.#settings);
-    const sampler = new PreviewSampler({ ...this.#settings, ...this.#networks });
     const { previewFolder } = this.#folder;
     await mkdir(previewFolder, { recursive: true });
+    const present = new Set(await readdir(previewFolder));
+    const files = requests.map((request, i) => this.#fileName(step, i, request));
+    if (files.some((file) => !present.has(file))) await this.#sample(step, requests, files);
+    this.#folder.cover = await readFile(join(previewFolder, files[0]!));
+    await this.#drawSheet(requests);
+  }
+
+  /** Removes the pictures of steps after this one, which another run, or another plan, has made. */
+  async forgetAfter(step: number): Promise<void> {
+    const { previewFolder } = this.#folder;
+    for (const file of await readdir(previewFolder).catch(() => [])) {
+      if (stepOfFile(file) > step) await rm(join(previewFolder, file), { force: true });
+    }
+  }
+
+  async #sample(
+    step: number,
+    requests: readonly PreviewRequest[],
+    files: readonly string[],
+  ): Promise<void> {
+    const sampler = new PreviewSampler({ ...this.#settings, ...this.#networks });
     try {
       for (const [i, request] of requests.entries()) {
         this.#onProgress({
           phase: 'preview',
           done: i,
           total: requests.length,
-          text: labelOf(rowName(moment)),
+          text: this.#labelOf(step),
         });
         const png = await encodePng(await sampler.sample(request));
-        await writeFileAtomic(join(previewFolder, `${rowName(moment)}-${i}.png`), png);
-        if (i === 0) this.#folder.cover = png;
+        await writeFileAtomic(join(this.#folder.previewFolder, files[i]!), png);
       }
     } finally {
       await sampler.dispose();
     }
-    await this.#drawSheet(requests);
   }
 
+  /** The name holds all that a picture is made from beside the adapter. */
+  #fileName(step: number, index: number, request: PreviewRequest): string {
+    const { sampler, steps, guidanceScale, width, height } = this.#settings;
+    const made = JSON.stringify([request, sampler, steps, guidanceScale, width, height]);
+    const digest = createHash('sha256').update(made).digest('hex').slice(0, 8);
+    return `${rowName(step)}-${index}-${digest}.png`;
+  }
+
+  #labelOf(step: number): string {
+    if (step === 0) return 'before';
+    return step === this.#totalSteps ? 'after' : `step ${step}`;
+  }
+
+  /** Rows that were made of other prompts are left out. */
   async #drawSheet(requests: readonly PreviewRequest[]): Promise<void> {
-    const { previewFolder } = this.#folder;
-    const rows = new Set(
-      (await readdir(previewFolder)).flatMap((file) => /^(\w+)-\d+\.png$/.exec(file)?.[1] ?? []),
-    );
-    const images: { label: string; images: PreviewImage[] }[] = [];
-    for (const row of [...rows].sort()) {
-      const files = requests.map((_, i) => join(previewFolder, `${row}-${i}.png`));
-      images.push({ label: labelOf(row), images: await Promise.all(files.map(readPicture)) });
+    const { previewFolder, path } = this.#folder;
+    const present = new Set(await readdir(previewFolder));
+    const steps = [...new Set([...present].map(stepOfFile))].filter((step) => step >= 0);
+    const rows: { label: string; images: PreviewImage[] }[] = [];
+    for (const step of steps.sort((a, b) => a - b)) {
+      const files = requests.map((request, i) => this.#fileName(step, i, request));
+      if (files.some((file) => !present.has(file))) continue;
+      const paths = files.map((file) => join(previewFolder, file));
+      rows.push({ label: this.#labelOf(step), images: await Promise.all(paths.map(readPicture)) });
     }
     const sheet = await renderContactSheet({
-      rows: images,
+      rows,
       columns: requests.map(({ prompt, seed }) => `${prompt} · seed ${seed}`),
     });
-    await writeFileAtomic(join(this.#folder.path, 'previews.png'), sheet);
+    await writeFileAtomic(join(path, 'previews.png'), sheet);
   }
 }
 

@@ -11,6 +11,8 @@ import type { StepOutcome } from './lora-trainer.ts';
 import { lrFactor } from './lr-schedule.ts';
 import { openBase } from './open-base.ts';
 import { prepareRun, type Run } from './prepare-run.ts';
+import { runFolderPath } from './run-folder.ts';
+import { lockRun } from './run-lock.ts';
 import { SmoothedLoss } from './smoothed-loss.ts';
 import type { TrainLoraOptions, TrainResult } from './train-options.ts';
 import { saveState } from './train-state.ts';
@@ -27,6 +29,16 @@ export async function trainLora(options: TrainLoraOptions): Promise<TrainResult>
     total: 1,
     text: 'reading the base model and the images',
   });
+  const unlock = await lockRun(runFolderPath(config.output));
+  try {
+    return await trainLocked(options);
+  } finally {
+    await unlock();
+  }
+}
+
+async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
+  const { config } = options;
   const base = await openBase(config.base, config.vae);
   let executor: Executor | undefined;
   try {
@@ -106,7 +118,7 @@ async function saveAt(path: string, run: Run, { log, onProgress }: TrainLoraOpti
   const epoch = last ? plan.epochs : Math.max(1, plan.epochsDone(state.step));
   const savePoint = { steps: state.step, epoch, finishedAt: description.startedAt };
   const what = { path, executor, layouts, precision, run: description, savePoint, card: last };
-  await folder.saveAdapter(what);
+  await folder.saveAdapter(what, state.saved);
   log('saved', { path, step: state.step });
 }
 
@@ -116,7 +128,7 @@ async function finish(run: Run, options: TrainLoraOptions): Promise<TrainResult>
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));
   await saveAt(adapterPath, run, options);
-  if (config.preview.after) await previews.make('after');
+  if (config.preview.after) await previews.make(state.step);
   const pictures = await folder.finish(adapterPath, state.history, dataset.samples[0]!.path);
   return {
     finished: true,

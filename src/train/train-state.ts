@@ -6,7 +6,7 @@ import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
 import { UserError } from '../tensor/user-error.ts';
-import { openSafetensors } from '../weights/safetensors-file.ts';
+import { openSafetensors, type SafetensorsFile } from '../weights/safetensors-file.ts';
 import { writeSafetensors } from '../weights/safetensors-writer.ts';
 import { momentVariables } from './lora-step.ts';
 
@@ -24,6 +24,8 @@ export interface RunState {
   updates: number;
   /** The day on which the run began, Unix time in seconds. */
   startedAt: number;
+  /** Names of the adapters saved on the way that are still there, oldest first. */
+  readonly saved: string[];
   readonly history: History;
 }
 
@@ -59,6 +61,7 @@ export async function saveState(
       ['step', String(state.step)],
       ['updates', String(state.updates)],
       ['startedAt', String(state.startedAt)],
+      ['saved', JSON.stringify(state.saved)],
       ['fingerprint', JSON.stringify(fingerprint)],
     ]),
   );
@@ -72,8 +75,81 @@ function differences(a: Fingerprint, b: Fingerprint): string[] {
 /** The state found for a run: none, one to go on from, or one of another run. */
 export type FoundState =
   | { readonly kind: 'none' }
-  | { readonly kind: 'same'; readonly state: RunState }
+  | {
+      readonly kind: 'same';
+      readonly state: RunState;
+      /** Steps that the run was planned with before, where that has changed since. */
+      readonly formerSteps: number | null;
+    }
   | { readonly kind: 'other'; readonly differing: readonly string[] };
+
+/** A whole number that is not negative. */
+function countIn({ metadata }: SafetensorsFile, key: string): number {
+  const text = metadata.get(key) ?? '';
+  if (!/^\d+$/.test(text)) throw new UserError(`its ${key} is "${text}"`);
+  return Number(text);
+}
+
+function jsonIn({ metadata }: SafetensorsFile, key: string): unknown {
+  try {
+    return JSON.parse(metadata.get(key) ?? '');
+  } catch {
+    throw new UserError(`its ${key} is no JSON`);
+  }
+}
+
+/** The values of a tensor of one dimension. */
+async function vectorIn(file: SafetensorsFile, name: string, length: number) {
+  const values = await file.readF32(name);
+  if (values.length !== length) {
+    throw new UserError(`its ${name} has ${values.length} values, not ${length}`);
+  }
+  return values;
+}
+
+async function readRunState(file: SafetensorsFile): Promise<RunState> {
+  const step = countIn(file, 'step');
+  const saved = jsonIn(file, 'saved');
+  if (!Array.isArray(saved)) throw new UserError('its saved is no list');
+  return {
+    step,
+    updates: countIn(file, 'updates'),
+    startedAt: countIn(file, 'startedAt'),
+    saved: saved.map(String),
+    history: {
+      losses: Array.from(await vectorIn(file, 'history.loss', step)),
+      learningRates: Array.from(await vectorIn(file, 'history.learningRate', step)),
+    },
+  };
+}
+
+/** A run goes on with another number of steps, unless more were done already. */
+function canGoOnWith(differing: readonly string[], { step }: RunState, { steps }: Fingerprint) {
+  return differing.length === 1 && differing[0] === 'steps' && step <= Number(steps);
+}
+
+async function readState(
+  file: SafetensorsFile,
+  executor: Executor,
+  layouts: readonly LoraLayout[],
+  fingerprint: Fingerprint,
+): Promise<FoundState> {
+  if (file.metadata.get('sdl-train.state') !== formatVersion) {
+    throw new UserError('it is no state of this version of sdl-train');
+  }
+  const found = jsonIn(file, 'fingerprint') as Fingerprint;
+  const state = await readRunState(file);
+  const differing = differences(found, fingerprint);
+  const hasOtherLength = canGoOnWith(differing, state, fingerprint);
+  if (differing.length > 0 && !hasOtherLength) return { kind: 'other', differing };
+  for (const layout of layouts) {
+    for (const name of keptVariables([layout])) {
+      const values = await vectorIn(file, name, layout.size);
+      executor.writeVariable(name, f32([layout.size], values));
+    }
+  }
+  return { kind: 'same', state, formerSteps: hasOtherLength ? Number(found['steps']) : null };
+}
 
 /**
  * Reads the state, and puts its tensors in the executor's variables where it belongs to this run.
@@ -86,32 +162,19 @@ export async function loadState(
   fingerprint: Fingerprint,
 ): Promise<FoundState> {
   if (!existsSync(path)) return { kind: 'none' };
-  const file = await openSafetensors(path);
+  let file: SafetensorsFile | undefined;
   try {
-    if (file.metadata.get('sdl-train.state') !== formatVersion) {
-      throw new UserError(
-        `${path}: not a state of this version of sdl-train; delete it to start anew`,
-      );
-    }
-    const found = JSON.parse(file.metadata.get('fingerprint') ?? '{}') as Fingerprint;
-    const differing = differences(found, fingerprint);
-    if (differing.length > 0) return { kind: 'other', differing };
-    for (const name of keptVariables(layouts)) {
-      const values = await file.readF32(name);
-      executor.writeVariable(name, f32([values.length], values));
-    }
-    const state: RunState = {
-      step: Number(file.metadata.get('step')),
-      updates: Number(file.metadata.get('updates')),
-      startedAt: Number(file.metadata.get('startedAt')),
-      history: {
-        losses: Array.from(await file.readF32('history.loss')),
-        learningRates: Array.from(await file.readF32('history.learningRate')),
-      },
-    };
-    return { kind: 'same', state };
+    file = await openSafetensors(path);
+    return await readState(file, executor, layouts, fingerprint);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    // Without the advice, which is for models.
+    const reason = error.message.replace(`${path}: `, '').split(';')[0];
+    throw new UserError(
+      `${path}: cannot go on from this saved state (${reason}); delete it, or add --restart, to start anew`,
+    );
   } finally {
-    await file.close();
+    file?.close();
   }
 }
 

@@ -138,7 +138,7 @@ export function openSd1Checkpoint(
   checkKind(file);
   if (!vae && !file.entries.has('first_stage_model.decoder.conv_in.weight')) {
     throw new UserError(
-      `${file.path}: this checkpoint has no autoencoder (VAE); give one in a file of its own beside it`,
+      `${file.path}: this checkpoint has no autoencoder (VAE); give one in a file of its own, with \`vae\` in the configuration`,
     );
   }
   if (vae && !['vae', 'sd1'].includes(fileKind(vae.entries))) {
