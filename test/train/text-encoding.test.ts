@@ -1,0 +1,54 @@
+/** @file Captions as ids and as contexts. */
+
+import { expect, test } from 'vitest';
+import { clipBos, clipEos } from '../../src/models/clip-tokenizer.ts';
+import { FrozenTextEncoder, tokenizeBatch } from '../../src/train/text-encoding.ts';
+import { tinyExecutor, tinyModel, tinyText } from './tiny-training.ts';
+
+const long = Array.from({ length: 100 }, () => 'cat').join(' ');
+
+test('a batch has the chunks of its longest caption', () => {
+  const ids = tokenizeBatch(['a dog', long], tinyText());
+  expect(ids.shape).toEqual([2, 2, 77]);
+  const short = Array.from(tokenizeBatch(['a dog'], tinyText()).data);
+  expect(Array.from(ids.data.subarray(0, 77))).toEqual(short);
+  // Its second chunk is empty.
+  expect(Array.from(ids.data.subarray(77, 79))).toEqual([clipBos, clipEos]);
+  expect(tokenizeBatch([long], { ...tinyText(), maxTokens: 75 }).shape).toEqual([1, 1, 77]);
+});
+
+test('contexts do not depend on the batch, and are kept', async () => {
+  const executor = tinyExecutor();
+  let runs = 0;
+  const counting = {
+    ...executor,
+    name: executor.name,
+    compile: async (graph: Parameters<typeof executor.compile>[0]) => {
+      const executable = await executor.compile(graph);
+      return {
+        run: (feeds: Parameters<typeof executable.run>[0]) => {
+          runs++;
+          return executable.run(feeds);
+        },
+        dispose: () => executable.dispose(),
+      };
+    },
+    writeVariable: () => {},
+    readVariable: executor.readVariable.bind(executor),
+    dispose: () => executor.dispose(),
+  };
+  const encoder = new FrozenTextEncoder(counting, tinyModel, tinyText());
+  const both = await encoder.encode(['a dog', 'a cat']);
+  expect(both.shape).toEqual([2, 77, 32]);
+  expect(runs).toBe(2);
+  const dog = await encoder.encode(['a dog']);
+  const cat = await encoder.encode(['a cat']);
+  expect(runs).toBe(2);
+  expect(Array.from(both.data)).toEqual([...dog.data, ...cat.data]);
+  expect(Array.from(dog.data)).not.toEqual(Array.from(cat.data));
+
+  // Two chunks: the first token and the last, and 75 of each between them.
+  const padded = await encoder.encode(['a dog', long]);
+  expect(padded.shape).toEqual([2, 152, 32]);
+  expect(padded.data.subarray(0, 76 * 32)).toBeAllClose(dog.data.subarray(0, 76 * 32));
+});
