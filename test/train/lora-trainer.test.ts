@@ -1,0 +1,140 @@
+/** @file One optimizer step after the other, on a small model. */
+
+import { expect, test, vi } from 'vitest';
+import type { BatchItem, PlannedBatch } from '../../src/data/batch-plan.ts';
+import { initLora } from '../../src/lora/init-lora.ts';
+import { f32, type Tensor } from '../../src/tensor/tensor.ts';
+import { gradientVariable, momentVariables } from '../../src/train/lora-step.ts';
+import { LoraTrainer, type TrainerOptions } from '../../src/train/lora-trainer.ts';
+import { stableDiffusionSchedule } from '../../src/train/noise-schedule.ts';
+import { randomTensor, tinyExecutor, tinyLayouts, tinyModel, tinyText } from './tiny-training.ts';
+
+// Whole networks in plain loops; a second or so on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 120_000 });
+
+const beta1 = 0.9;
+const rates = { unet: 0.01, text_encoder: 0.02 };
+const seed = 5;
+
+/** A trainer of captions on 16×16 pictures; the moments of a sample may be replaced. */
+function makeTrainer(
+  groups: { readonly unet: boolean; readonly textEncoder: boolean },
+  changes: Partial<TrainerOptions> = {},
+) {
+  const executor = tinyExecutor();
+  const layouts = tinyLayouts(groups);
+  for (const layout of layouts) {
+    executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, seed)));
+    for (const moment of momentVariables(layout)) {
+      executor.writeVariable(moment, f32([layout.size]));
+    }
+  }
+  const compiled: string[] = [];
+  const trainer = new LoraTrainer({
+    executor,
+    model: tinyModel,
+    layouts,
+    step: { clipSkip: 1, gradientCheckpointing: false },
+    adamw: { betas: [beta1, 0.999], epsilon: 1e-8, weightDecay: 0 },
+    noise: {
+      seed,
+      schedule: stableDiffusionSchedule(),
+      predictionType: 'epsilon',
+      minTimestep: 0,
+      maxTimestep: 1000,
+      minSnrGamma: null,
+      noiseOffset: 0,
+      priorLossWeight: 1,
+      timeChannels: 32,
+    },
+    text: tinyText(),
+    captions: { shuffleTags: false, keepTokens: 0, captionSeparator: ',', captionDropout: 0 },
+    samples: [
+      { caption: 'a dog', triggerWord: null },
+      { caption: 'a cat', triggerWord: 'zibbo' },
+    ],
+    momentsOf: ({ sample }) => randomTensor([8, 2, 2], sample),
+    maxGradNorm: 0,
+    onCompile: (shape) => compiled.push(shape),
+    ...changes,
+  });
+  const read = (name: string) => Array.from(executor.readVariable(name).data);
+  return { trainer, layouts, read, compiled };
+}
+
+const item = (sample: number): BatchItem => ({
+  sample,
+  prior: false,
+  flip: false,
+  epoch: 0,
+  position: sample,
+});
+const batch = (...items: number[]): PlannedBatch => ({
+  bucket: { width: 16, height: 16 },
+  items: items.map(item),
+});
+const norm = (values: readonly number[]) => Math.hypot(...values);
+
+test('a step changes the factors of both groups, each at its own rate', async () => {
+  const { trainer, layouts, read, compiled } = makeTrainer({ unet: true, textEncoder: true });
+  const before = layouts.map(({ variable }) => read(variable));
+  const outcome = await trainer.step([batch(0, 1)], 0, rates);
+  expect(outcome.applied).toBe(true);
+  expect(outcome.loss).toBeGreaterThan(0);
+  const gradients = layouts.flatMap((layout) => read(gradientVariable(layout)));
+  expect(outcome.gradNorm).toBeCloseTo(norm(gradients), 5);
+  for (const [i, { group, variable }] of layouts.entries()) {
+    // AdamW's first step moves each factor that has a gradient by the learning rate.
+    const moves = read(variable).map((value, j) => Math.abs(value - before[i]![j]!));
+    expect(Math.max(...moves)).toBeCloseTo(rates[group], 3);
+  }
+  await trainer.step([batch(0, 1)], 1, rates);
+  expect(compiled).toEqual(['2 × 16×16']);
+});
+
+test('micro-batches give the mean of their losses and gradients', async () => {
+  const groups = { unet: true, textEncoder: false };
+  const parts = [];
+  for (const sample of [0, 1]) {
+    const { trainer, read } = makeTrainer(groups);
+    parts.push({ ...(await trainer.step([batch(sample)], 0, rates)), g: read('gradient.unet') });
+  }
+  const both = makeTrainer(groups);
+  const { loss } = await both.trainer.step([batch(0), batch(1)], 0, rates);
+  expect(loss).toBeCloseTo((parts[0]!.loss + parts[1]!.loss) / 2, 6);
+  const mean = parts[0]!.g.map((value, i) => (value + parts[1]!.g[i]!) / 2);
+  expect(both.read('gradient.unet')).toBeAllClose(mean, { rtol: 1e-4, atol: 1e-6 * norm(mean) });
+  // The next step starts from zero.
+  const again = await both.trainer.step([batch(0)], 1, { unet: 0, text_encoder: 0 });
+  expect(again.gradNorm).toBeCloseTo(norm(both.read('gradient.unet')), 5);
+});
+
+test('gradients are clipped to the norm that is asked for', async () => {
+  const groups = { unet: true, textEncoder: false };
+  const { trainer, read } = makeTrainer(groups, { maxGradNorm: 1e-3 });
+  const { gradNorm } = await trainer.step([batch(0)], 0, rates);
+  expect(gradNorm).toBeGreaterThan(2e-3);
+  expect(norm(read('adam.m.unet'))).toBeCloseTo((1 - beta1) * 1e-3, 7);
+  const free = makeTrainer(groups, { maxGradNorm: 1e3 });
+  await free.trainer.step([batch(0)], 0, rates);
+  expect(norm(free.read('adam.m.unet'))).toBeCloseTo((1 - beta1) * gradNorm, 4);
+});
+
+test('a step that is not finite changes nothing, and leaves nothing behind', async () => {
+  const groups = { unet: true, textEncoder: false };
+  let broken = true;
+  const momentsOf = ({ sample }: BatchItem): Tensor<'f32'> =>
+    broken
+      ? f32([8, 2, 2], new Float32Array(32).fill(Number.NaN))
+      : randomTensor([8, 2, 2], sample);
+  const { trainer, read } = makeTrainer(groups, { momentsOf });
+  const before = read('lora.unet');
+  expect(await trainer.step([batch(0)], 0, rates)).toMatchObject({ applied: false });
+  expect(read('lora.unet')).toEqual(before);
+  expect(norm(read('adam.m.unet'))).toBe(0);
+  broken = false;
+  const healed = await trainer.step([batch(0)], 0, rates);
+  const clean = makeTrainer(groups);
+  expect(healed).toEqual(await clean.trainer.step([batch(0)], 0, rates));
+  expect(read('lora.unet')).toEqual(clean.read('lora.unet'));
+});
