@@ -1,6 +1,19 @@
 /** @file Turns a graph into an ONNX model whose nodes run in an order that frees memory early. */
 
-import { type Graph, isNamedLeaf, type LeafKind, type Node, type OpKind } from '../../graph/ops.ts';
+import {
+  type Graph,
+  isNamedLeaf,
+  type LeafKind,
+  type NamedLeaf,
+  type Node,
+  type OpKind,
+} from '../../graph/ops.ts';
+import {
+  arrangedShape,
+  type KernelLayout,
+  type KernelShape,
+  layoutName,
+} from './arrange-kernel.ts';
 import { findFusedProducts } from './find-fused-products.ts';
 import { OnnxEmitter, type ValueName } from './onnx-emitter.ts';
 import type { OnnxModel, OnnxValue } from './onnx-proto.ts';
@@ -23,9 +36,11 @@ const rules: LoweringRules<Exclude<OpKind, LeafKind>> = {
 
 /** An input of the model: what is to be fed under which name. */
 export interface ModelInput extends OnnxValue {
-  readonly source: 'input' | 'parameter' | 'flippedParameter' | 'variable';
+  readonly source: 'input' | 'parameter' | 'variable';
   /** Name of the input, parameter or variable. */
   readonly key: string;
+  /** Where a parameter is fed in another layout than its own. */
+  readonly kernel?: { readonly shape: KernelShape; readonly layout: KernelLayout };
 }
 
 export interface LoweredGraph {
@@ -63,8 +78,17 @@ function splitTail(graph: Graph): { body: Node[]; tail: Node[]; collected: Node[
   };
 }
 
-/** Lowers a graph. With `flipWeights`, frozen convolution kernels are fed a second time, flipped. */
-export function lowerGraph(graph: Graph, { flipWeights }: { flipWeights: boolean }): LoweredGraph {
+export interface LoweringOptions {
+  /** Frozen convolution kernels are fed in the layouts that run fastest. */
+  readonly flipWeights: boolean;
+  /** Channels of a block of blocked convolutions; 1 does without them. */
+  readonly convBlock?: number;
+}
+
+export function lowerGraph(
+  graph: Graph,
+  { flipWeights, convBlock = 1 }: LoweringOptions,
+): LoweredGraph {
   const emitter = new OnnxEmitter();
   const inputs = new Map<string, ModelInput>();
   const names = new Map<Node, ValueName>();
@@ -74,32 +98,41 @@ export function lowerGraph(graph: Graph, { flipWeights }: { flipWeights: boolean
     inputs.set(input.name, input);
     return input.name;
   };
+  /** Only what some operation reads is fed: a kernel may be read in other layouts alone. */
+  const lowerLeaf = (node: NamedLeaf): ValueName => {
+    const { name: key } = node.attrs;
+    const { shape, dtype: type, op: source } = node;
+    const name = addInput({ name: `${source}/${key}`, type, shape, source, key });
+    names.set(node as Node, name);
+    return name;
+  };
   const context: LoweringContext = {
     emitter,
     nameOf: (node) => {
-      const name = names.get(node);
+      const name = names.get(node) ?? (isNamedLeaf(node) ? lowerLeaf(node) : undefined);
       if (name === undefined)
         throw new Error(`internal: %${node.id} ${node.op} is used before it is lowered`);
       return name;
     },
-    flippedWeight: (node) => {
+    convBlock,
+    arrangedKernel: (node, layout) => {
       if (!flipWeights || node.op !== 'parameter') return undefined;
-      const [out, channels, ...kernel] = node.shape as [number, number, number, number];
+      const kernelShape = node.shape as KernelShape;
       const { name: key } = node.attrs;
-      const shape = [channels, out, ...kernel];
       return addInput({
-        name: `flipped/${key}`,
+        name: `${layoutName(layout)}/${key}`,
         type: 'f32',
-        shape,
-        source: 'flippedParameter',
+        shape: arrangedShape(kernelShape, layout),
+        source: 'parameter',
         key,
+        kernel: { shape: kernelShape, layout },
       });
     },
     fusedProduct: (node) => byAddition.get(node),
   };
   const lowerNode = (node: Node): void => {
-    if (absorbed.has(node)) return;
-    names.set(node, lowerAny(node, context, addInput));
+    if (absorbed.has(node) || isNamedLeaf(node)) return;
+    names.set(node, lowerAny(node, context));
   };
 
   const { body, tail, collected } = splitTail(graph);
@@ -129,11 +162,7 @@ export function lowerGraph(graph: Graph, { flipWeights }: { flipWeights: boolean
   return { model, inputs: [...inputs.values()] };
 }
 
-function lowerAny(
-  node: Node,
-  context: LoweringContext,
-  addInput: (input: ModelInput) => ValueName,
-): ValueName {
+function lowerAny(node: Node, context: LoweringContext): ValueName {
   if (node.op === 'constant') {
     const { values } = node.attrs;
     if (values.length === 1 && node.shape.length > 0) {
@@ -142,11 +171,7 @@ function lowerAny(
     }
     return context.emitter.floats(values, node.shape);
   }
-  if (isNamedLeaf(node)) {
-    const { name: key } = node.attrs;
-    const { shape, dtype: type, op: source } = node;
-    return addInput({ name: `${source}/${key}`, type, shape, source, key });
-  }
+  if (isNamedLeaf(node)) return context.nameOf(node);
   return lower(node.op, node, context);
 }
 

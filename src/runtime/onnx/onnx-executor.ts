@@ -10,7 +10,8 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
-import { flipKernels } from './flip-kernels.ts';
+import { arrangeKernel, layoutName } from './arrange-kernel.ts';
+import { findConvBlock } from './find-conv-block.ts';
 import { lowerGraph, type ModelInput, outputPrefix, updatePrefix } from './lower-graph.ts';
 import { encodeOnnxModel } from './onnx-proto.ts';
 
@@ -21,8 +22,9 @@ export interface OnnxExecutorOptions {
   /** Threads of one operation; the number of cores where it is not given. */
   readonly threads?: number;
   /**
-   * Keeps a second, flipped copy of frozen convolution kernels: their input gradients run faster,
-   * at the price of that memory.
+   * Keeps frozen convolution kernels in the layouts that run fastest: in blocks of channels, and
+   * flipped for their input gradients. True unless given; a graph with gradients then holds each
+   * kernel twice.
    */
   readonly flipWeights?: boolean;
   /** Whether idle threads wait in a loop for their next work; true unless given. */
@@ -51,9 +53,9 @@ class OnnxExecutor implements Executor {
 
   async compile(graph: Graph): Promise<Executable> {
     const optimized = runPasses(graph);
-    const { model, inputs } = lowerGraph(optimized, {
-      flipWeights: this.#options.flipWeights ?? true,
-    });
+    const { flipWeights = true, provider = 'cpu' } = this.#options;
+    const convBlock = flipWeights && provider === 'cpu' ? await findConvBlock() : 1;
+    const { model, inputs } = lowerGraph(optimized, { flipWeights, convBlock });
     const session = await this.#createSession(encodeOnnxModel(model));
     this.#sessions.add(session);
     const frozen = this.#frozenFeeds(inputs);
@@ -146,30 +148,27 @@ class OnnxExecutor implements Executor {
     return variable;
   }
 
-  #weight(key: string): Float32Array {
-    let weight = this.#weights.get(key);
-    if (!weight) {
-      weight = this.#options.parameters.read(key);
-      this.#weights.set(key, weight);
-    }
-    return weight;
-  }
-
+  /** Parameters as they are fed. Each is read once, and kept in the layouts that graphs ask for. */
   #frozenFeeds(inputs: readonly ModelInput[]): Record<string, OrtTensor> {
     const feeds: Record<string, OrtTensor> = {};
-    for (const { name, source, key, shape } of inputs) {
-      if (source === 'parameter') {
-        feeds[name] = new OrtTensor('float32', this.#weight(key), [...shape]);
+    const frozen = inputs.filter(({ source }) => source === 'parameter');
+    // All layouts of one parameter in turn, so that its plain values need not be kept for the next.
+    frozen.sort((a, b) => (a.key < b.key ? -1 : 1));
+    let plain: { readonly key: string; readonly values: Float32Array } | undefined;
+    const read = (key: string): Float32Array => {
+      const values = this.#weights.get(key);
+      if (values) return values;
+      if (plain?.key !== key) plain = { key, values: this.#options.parameters.read(key) };
+      return plain.values;
+    };
+    for (const { name, key, shape, kernel } of frozen) {
+      const place = kernel ? `${layoutName(kernel.layout)}:${key}` : key;
+      let weight = this.#weights.get(place);
+      if (!weight) {
+        weight = kernel ? arrangeKernel(read(key), kernel.shape, kernel.layout) : read(key);
+        this.#weights.set(place, weight);
       }
-      if (source === 'flippedParameter') {
-        const flippedKey = `flipped:${key}`;
-        let flipped = this.#weights.get(flippedKey);
-        if (!flipped) {
-          flipped = flipKernels(this.#weight(key), shape as [number, number, number, number]);
-          this.#weights.set(flippedKey, flipped);
-        }
-        feeds[name] = new OrtTensor('float32', flipped, [...shape]);
-      }
+      feeds[name] = new OrtTensor('float32', weight, [...shape]);
     }
     return feeds;
   }

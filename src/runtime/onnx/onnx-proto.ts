@@ -126,6 +126,7 @@ export function encodeOnnxModel(model: OnnxModel): Uint8Array {
   for (const [domain, version] of [
     ['', opset],
     ['com.microsoft', 1],
+    ['com.microsoft.nchwc', 1],
   ] as const) {
     message(writer, 8, (w) => {
       text(w, 1, domain);

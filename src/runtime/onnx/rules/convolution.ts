@@ -1,6 +1,7 @@
 /** @file Convolutions and their gradients in ONNX. */
 
-import type { Node, NodeOf } from '../../../graph/ops.ts';
+import type { ConvAttrs, Node, NodeOf } from '../../../graph/ops.ts';
+import { arrangedShape, type KernelShape } from '../arrange-kernel.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 import { batchedProduct, reshaped } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
@@ -11,19 +12,53 @@ const beforeFirst = 2 ** 31 - 1;
 /** Below this many output positions, a batch's weight gradient is one product, not one each. */
 const positionsForBatchedProduct = 512;
 
-/** The input gradient as a forward convolution by flipped kernels, which runs faster than ConvTranspose. */
-function flippedConvolution(
-  { emitter, nameOf }: LoweringContext,
-  { inputs: [ct, weight], attrs: { pads } }: NodeOf<'conv2dInputGrad'>,
-  flipped: ValueName,
+/**
+ * ONNX Runtime's own convolution of channels in blocks. Its inputs are x [n, in, h, w], the kernel in
+ * blocks, and the bias where there is one; `shape` is that of the kernel, [out, in, kh, kw].
+ */
+export function blockedConvolution(
+  emitter: OnnxEmitter,
+  [x, ...others]: readonly [ValueName, ValueName, ...ValueName[]],
+  [out, , kh, kw]: KernelShape,
+  { stride, pads }: ConvAttrs,
 ): ValueName {
-  const [kh, kw] = weight.shape.slice(2) as [number, number];
-  const [top, left, bottom, right] = pads;
-  return emitter.emit('Conv', [nameOf(ct), flipped], {
-    attributes: {
-      strides: [1, 1],
-      pads: [kh - 1 - top, kw - 1 - left, kh - 1 - bottom, kw - 1 - right],
-    },
+  const domain = 'com.microsoft.nchwc';
+  const blocks = emitter.emit('ReorderInput', [x], { domain });
+  const product = emitter.emit('Conv', [blocks, ...others], {
+    attributes: { kernel_shape: [kh, kw], strides: [stride, stride], pads: [...pads] },
+    domain,
+  });
+  return emitter.emit('ReorderOutput', [product], { attributes: { channels: out }, domain });
+}
+
+const isPoint = (weight: Node) => weight.shape[2] === 1 && weight.shape[3] === 1;
+
+/** A frozen kernel in blocks, where it can be had and runs faster. */
+function blockedKernel(
+  { convBlock, arrangedKernel }: LoweringContext,
+  weight: Node,
+  stride: number,
+  flipped: boolean,
+): ValueName | undefined {
+  const [out, channels] = weight.shape as [number, number];
+  // The gradient at other strides needs the plain kernel: one copy is enough.
+  const suits = convBlock > 1 && stride === 1 && !isPoint(weight);
+  if (!suits || out % convBlock !== 0 || channels % convBlock !== 0) return undefined;
+  return arrangedKernel(weight, { flipped, block: convBlock });
+}
+
+function convolution(context: LoweringContext, node: NodeOf<'conv2d'>): ValueName {
+  const { emitter, nameOf } = context;
+  const [x, weight, bias] = node.inputs;
+  const { stride, pads } = node.attrs;
+  const others = bias ? [nameOf(bias)] : [];
+  const kernel = blockedKernel(context, weight, stride, false);
+  if (kernel) {
+    const shape = weight.shape as KernelShape;
+    return blockedConvolution(emitter, [nameOf(x), kernel, ...others], shape, node.attrs);
+  }
+  return emitter.emit('Conv', [nameOf(x), nameOf(weight), ...others], {
+    attributes: { strides: [stride, stride], pads: [...pads] },
   });
 }
 
@@ -33,12 +68,13 @@ function flippedConvolution(
  */
 function flippedKernel(context: LoweringContext, weight: Node): ValueName | undefined {
   const { emitter, nameOf } = context;
-  const isPoint = weight.shape[2] === 1 && weight.shape[3] === 1;
-  if (weight.op === 'parameter' && !isPoint) return context.flippedWeight(weight);
+  if (weight.op === 'parameter' && !isPoint(weight)) {
+    return context.arrangedKernel(weight, { flipped: true, block: 1 });
+  }
   const swapped = emitter.emit('Transpose', [nameOf(weight)], {
     attributes: { perm: [1, 0, 2, 3] },
   });
-  if (isPoint) return swapped;
+  if (isPoint(weight)) return swapped;
   const last = emitter.integers([-1, -1]);
   return emitter.emit('Slice', [
     swapped,
@@ -49,15 +85,41 @@ function flippedKernel(context: LoweringContext, weight: Node): ValueName | unde
   ]);
 }
 
+/**
+ * The input gradient as a forward convolution by a flipped kernel, which runs faster than
+ * ConvTranspose; undefined where there is no such kernel.
+ */
+function flippedConvolution(
+  context: LoweringContext,
+  { inputs: [ct, weight], attrs: { stride, pads } }: NodeOf<'conv2dInputGrad'>,
+): ValueName | undefined {
+  const { emitter, nameOf } = context;
+  const shape = arrangedShape(weight.shape as KernelShape, { flipped: true });
+  const [, , kh, kw] = shape;
+  // ONNX has no negative padding, which padding wider than the kernel would turn into.
+  const narrow = pads.every((pad, side) => pad < (side % 2 === 0 ? kh : kw));
+  if (stride !== 1 || !narrow) return undefined;
+  const [top, left, bottom, right] = pads;
+  const window = {
+    stride,
+    pads: [kh - 1 - top, kw - 1 - left, kh - 1 - bottom, kw - 1 - right],
+  } as const;
+  const blocked = blockedKernel(context, weight, stride, true);
+  if (blocked) return blockedConvolution(emitter, [nameOf(ct), blocked], shape, window);
+  const flipped = flippedKernel(context, weight);
+  if (flipped === undefined) return undefined;
+  return emitter.emit('Conv', [nameOf(ct), flipped], {
+    attributes: { strides: [1, 1], pads: window.pads },
+  });
+}
+
 function inputGradient(context: LoweringContext, node: NodeOf<'conv2dInputGrad'>): ValueName {
+  const flipped = flippedConvolution(context, node);
+  if (flipped !== undefined) return flipped;
   const { emitter, nameOf } = context;
   const [ct, weight] = node.inputs;
   const { stride, pads, height, width } = node.attrs;
   const [kh, kw] = weight.shape.slice(2) as [number, number];
-  // ONNX has no negative padding, which padding wider than the kernel would turn into.
-  const narrow = pads.every((pad, side) => pad < (side % 2 === 0 ? kh : kw));
-  const flipped = stride === 1 && narrow ? flippedKernel(context, weight) : undefined;
-  if (flipped) return flippedConvolution(context, node, flipped);
   const [top, left, bottom, right] = pads;
   const [oh, ow] = ct.shape.slice(2) as [number, number];
   // Rows and columns that a stride left over belong to the input too.
@@ -141,10 +203,7 @@ function weightGradient(context: LoweringContext, node: NodeOf<'conv2dWeightGrad
 }
 
 export const convolutionRules: LoweringRules<'conv2d' | 'conv2dInputGrad' | 'conv2dWeightGrad'> = {
-  conv2d: ({ emitter, nameOf }, { inputs, attrs: { stride, pads } }) =>
-    emitter.emit('Conv', inputs.map(nameOf), {
-      attributes: { strides: [stride, stride], pads: [...pads] },
-    }),
+  conv2d: convolution,
   conv2dInputGrad: inputGradient,
   conv2dWeightGrad: weightGradient,
 };

@@ -1,6 +1,7 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { KernelLayout } from '../arrange-kernel.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 
 /** What a rule may ask of the graph around it. */
@@ -8,11 +9,13 @@ export interface LoweringContext {
   readonly emitter: OnnxEmitter;
   /** The ONNX value of an IR node. */
   nameOf(node: Node): ValueName;
+  /** Channels of a block of ONNX Runtime's blocked convolutions; 1 where they are not to be used. */
+  readonly convBlock: number;
   /**
-   * The value of a frozen weight with its kernel flipped and its first two dimensions swapped, where
-   * the executor keeps such a copy; otherwise undefined.
+   * The value of a frozen kernel in another layout, where the executor keeps such copies; otherwise
+   * undefined.
    */
-  flippedWeight(node: Node): ValueName | undefined;
+  arrangedKernel(node: Node, layout: KernelLayout): ValueName | undefined;
   /** The product that an addition takes over into its own Gemm, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
 }
