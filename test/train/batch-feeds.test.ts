@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { BatchItem } from '../../src/data/batch-plan.ts';
 import { timestepEmbedding } from '../../src/models/timestep-embedding.ts';
 import { latentScale } from '../../src/models/vae.ts';
-import { f32 } from '../../src/tensor/tensor.ts';
+import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import { batchFeeds, type NoiseOptions } from '../../src/train/batch-feeds.ts';
 import { minSnrWeight, stableDiffusionSchedule } from '../../src/train/noise-schedule.ts';
 
@@ -36,8 +36,9 @@ const feeds = (items: readonly BatchItem[], changes: Partial<NoiseOptions> = {})
     ...options,
     ...changes,
   });
-const halves = ({ data }: { readonly data: ArrayLike<number> }) => {
-  const all = Array.from(data);
+const numbersOf = ({ data }: Tensor) => Array.from(data, Number);
+const halves = (tensor: Tensor) => {
+  const all = numbersOf(tensor);
   return [all.slice(0, all.length / 2), all.slice(all.length / 2)] as const;
 };
 
@@ -47,7 +48,7 @@ test('latents are scaled samples of the moments, in the shape of the bucket', ()
     [2, 4, 2, 3],
     [2, 4, 2, 3],
   ]);
-  expect(latents!.data).toBeAllClose(Array(48).fill(2 * latentScale), { rtol: 1e-5 });
+  expect(numbersOf(latents!)).toBeAllClose(Array(48).fill(2 * latentScale), { rtol: 1e-5 });
 });
 
 test('a visit has its own draws, whatever it is batched with', () => {
@@ -55,8 +56,8 @@ test('a visit has its own draws, whatever it is batched with', () => {
   const [first, second] = halves(noise!);
   expect(first).not.toEqual(second);
   const alone = feeds([visit(1)]);
-  expect(Array.from(alone['noise']!.data)).toEqual(second);
-  expect(Array.from(alone['timeProj']!.data)).toEqual(halves(timeProj!)[1]);
+  expect(numbersOf(alone['noise']!)).toEqual(second);
+  expect(numbersOf(alone['timeProj']!)).toEqual(halves(timeProj!)[1]);
   expect(feeds([visit(1, { epoch: 1 })])['noise']).not.toEqual(alone['noise']);
   expect(feeds([visit(1)], { seed: 4 })['noise']).not.toEqual(alone['noise']);
 });
@@ -69,22 +70,22 @@ test('timesteps stay within their bounds; coefficients and weights are theirs', 
   });
   expect(timeProj).toEqual(timestepEmbedding([700], 8));
   const alpha = schedule.alphasCumprod[700]!;
-  expect(sqrtAlpha!.data).toBeAllClose([Math.sqrt(alpha)]);
-  expect(sqrtOneMinusAlpha!.data).toBeAllClose([Math.sqrt(1 - alpha)]);
-  expect(weight!.data).toBeAllClose([minSnrWeight(schedule, 700, 5)]);
+  expect(numbersOf(sqrtAlpha!)).toBeAllClose([Math.sqrt(alpha)]);
+  expect(numbersOf(sqrtOneMinusAlpha!)).toBeAllClose([Math.sqrt(1 - alpha)]);
+  expect(numbersOf(weight!)).toBeAllClose([minSnrWeight(schedule, 700, 5)]);
   const early = feeds([visit(0)], { minTimestep: 1, maxTimestep: 2, minSnrGamma: 5 });
   expect(Number(early['weight']!.data[0])).toBeLessThan(0.1);
 });
 
 test('prior samples count by their weight', () => {
   const { weight } = feeds([visit(0), visit(1, { prior: true })], { priorLossWeight: 0.25 });
-  expect(Array.from(weight!.data)).toEqual([1, 0.25]);
+  expect(numbersOf(weight!)).toEqual([1, 0.25]);
 });
 
 test('offset noise shifts whole channels', () => {
-  const data = Array.from(feeds([visit(0)], { noiseOffset: 1000 })['noise']!.data);
+  const data = numbersOf(feeds([visit(0)], { noiseOffset: 1000 })['noise']!);
   for (let c = 0; c < 4; c++) {
-    const channel = data.slice(c * area, (c + 1) * area).map(Number);
+    const channel = data.slice(c * area, (c + 1) * area);
     const mean = channel.reduce((a, b) => a + b) / area;
     expect(Math.abs(mean)).toBeGreaterThan(20);
     expect(Math.max(...channel.map((value) => Math.abs(value - mean)))).toBeLessThan(5);

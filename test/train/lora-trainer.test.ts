@@ -94,7 +94,7 @@ test('a step changes the factors of both groups, each at its own rate', async ()
 
 test('micro-batches give the mean of their losses and gradients', async () => {
   const groups = { unet: true, textEncoder: false };
-  const parts = [];
+  const parts: { readonly loss: number; readonly g: readonly number[] }[] = [];
   for (const sample of [0, 1]) {
     const { trainer, read } = makeTrainer(groups);
     parts.push({ ...(await trainer.step([batch(sample)], 0, rates)), g: read('gradient.unet') });
