@@ -20,7 +20,7 @@ export const checkCommand = defineCommand({
   },
   examples: [
     ['$0 check --config configs/character.yaml', 'before the first run'],
-    ['$0 check --config configs/character.yaml --deep', 'weights too'],
+    ['$0 check --config FILE --deep', 'weights too'],
   ],
   run: async (options, terminal) => {
     const { withConfig } = await import('./load-run-config.ts');

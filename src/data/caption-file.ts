@@ -3,6 +3,9 @@
 import { readFile } from 'node:fs/promises';
 import { UserError } from '../tensor/user-error.ts';
 
+/** Longer texts are no captions; training reads 225 tokens at most, some 1000 letters. */
+const maxBytes = 100_000;
+
 const replacement = Buffer.from('\ufffd');
 
 /** Offset of the first byte that is not UTF-8, or -1. */
@@ -29,6 +32,11 @@ export async function readCaptionFile(path: string): Promise<string> {
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`${path}: cannot be read (${error.code}); check the file's permissions`);
   });
+  if (bytes.length > maxBytes) {
+    throw new UserError(
+      `${path}: has ${bytes.length} bytes, which is no caption; write a short text, or remove the file`,
+    );
+  }
   const utf16 = bytes.length >= 2 && [0xfffe, 0xfeff].includes(bytes.readUInt16BE(0));
   const invalid = invalidUtf8At(bytes);
   if (utf16 || invalid >= 0 || bytes.includes(0)) {
@@ -45,9 +53,10 @@ export async function readCaptionFile(path: string): Promise<string> {
     .replace(/^\ufeff/, '')
     .split(/\r\n|\r|\n/);
   const caption = lines.map((line) => line.trim()).find((line) => line !== '');
-  if (caption === undefined) {
+  if (caption === undefined || /^[\s,]*$/.test(caption)) {
+    const found = caption === undefined ? 'is empty' : 'has nothing but commas';
     throw new UserError(
-      `${path}: the caption file is empty; write a caption in it, or delete it and give the folder a \`caption\` in the configuration`,
+      `${path}: the caption file ${found}; write a caption in it, or delete it and give the folder a \`caption\` in the configuration`,
     );
   }
   return caption;

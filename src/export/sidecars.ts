@@ -50,8 +50,13 @@ async function existingFields(path: string): Promise<Map<string, unknown>> {
     // Said below, as for a value that is no object.
   }
   throw new UserError(
-    `${path}: this is not a JSON object, so the card's texts were not written to it; mend or remove it`,
+    `${path}: this is not a JSON object, so the card's texts cannot be put into it; mend or remove it`,
   );
+}
+
+/** @throws UserError where the adapter's `<name>.json` is there and no card can be written to it */
+export async function checkCard(adapterPath: string): Promise<void> {
+  await existingFields(sidecarPath(adapterPath, 'json'));
 }
 
 /**

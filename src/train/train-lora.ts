@@ -4,6 +4,7 @@
  */
 
 import { join } from 'node:path';
+import { checkPlace } from '../export/check-place.ts';
 import { finalFileName } from '../export/file-names.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
@@ -31,6 +32,7 @@ export async function trainLora(options: TrainLoraOptions): Promise<TrainResult>
   });
   const unlock = await lockRun(runFolderPath(config.output));
   try {
+    await checkPlace(config.output.dir, config.output.name);
     return await trainLocked(options);
   } finally {
     await unlock();

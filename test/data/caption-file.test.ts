@@ -41,6 +41,8 @@ test.each([
   ['UTF-16 without', Buffer.from('cat', 'utf16le'), /byte 1 is 0x00; it looks like UTF-16/],
   ['nothing', Buffer.alloc(0), /a\.txt: the caption file is empty/],
   ['blanks only', Buffer.from(' \r\n\n\t'), /a\.txt: the caption file is empty/],
+  ['a book', Buffer.alloc(100_001, 'a'), /a\.txt: has 100001 bytes, which is no caption; write/],
+  ['commas only', Buffer.from(', ,,'), /a\.txt: the caption file has nothing but commas; write/],
   ['a mark only', Buffer.from('\ufeff'), /a\.txt: the caption file is empty/],
 ])('refuses %s', async (_, bytes, message) => {
   const path = await save(bytes);

@@ -156,3 +156,54 @@ test('an output folder that cannot be made', async () => {
   const refused = await train('--set', `output.dir=${at('file', 'inner')}`);
   expectRefusal(refused, /cannot write .*file.*: a part of this path is a file/);
 });
+
+/** What `check` complains of, its status with it. */
+async function check(...more: string[]) {
+  const { code, err } = await run('check', '--config', at('run.yaml'), ...more);
+  const problems = err.slice(err.indexOf('problem'));
+  return { code, problems };
+}
+
+test.each([
+  ['a damaged picture', '2.png', 'no picture', /2\.png: is damaged or no picture/],
+  ['an empty caption', '2.txt', '\n', /2\.txt: the caption file is empty/],
+  ['a caption of commas', '2.txt', ', ,', /2\.txt: the caption file has nothing but commas/],
+  ['a caption that is not UTF-8', '2.txt', '\xe9', /2\.txt: the caption is not UTF-8/],
+])('%s among the prior pictures, for train and for check', async (_, name, content, line) => {
+  await writePictures(at('prior'));
+  writeFileSync(at('prior', name), Buffer.from(content, 'latin1'));
+  const folders = ['images', 'prior'].map(
+    (folder) => `{path: ${JSON.stringify(at(folder))}, prior: ${folder === 'prior'}}`,
+  );
+  const set = ['--set', `data.folders=[${folders}]`];
+  expectRefusal(await train(...set), line);
+  const { code, problems } = await check(...set);
+  expect(problems).toMatch(line);
+  expect(code).toBe(1);
+  rmSync(at('prior'), { recursive: true });
+});
+
+test('what is in the adapter’s way is told before anything is trained', async () => {
+  mkdirSync(at('out', 'zibbo.safetensors'), { recursive: true });
+  const taken = /zibbo\.safetensors: is a folder, so that the adapter cannot have this name/;
+  const refused = await train();
+  expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(taken)]);
+  expect(await check()).toEqual({ code: 1, problems: expect.stringMatching(taken) });
+
+  rmSync(at('out', 'zibbo.safetensors'), { recursive: true });
+  writeFileSync(at('out', 'zibbo.json'), 'notes');
+  const card = /zibbo\.json: this is not a JSON object, .*mend or remove it/;
+  expectRefusal(await train(), card);
+  expect(await check()).toEqual({ code: 1, problems: expect.stringMatching(card) });
+
+  const set = ['--set', `output.dir=${at('run.yaml')}`];
+  expect(await check(...set)).toEqual({
+    code: 1,
+    problems: expect.stringMatching(/run\.yaml: is a file, .*choose another output\.dir/),
+  });
+});
+
+test('a configuration that is a folder', async () => {
+  const { code, err } = await run('--config', folder);
+  expect([code, err]).toEqual([2, expect.stringMatching(/: a folder; expected a YAML file/)]);
+});

@@ -13,19 +13,23 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { targetModules } from '../../src/lora/target-modules.ts';
 import { openSd1Checkpoint } from '../../src/models/sd1/checkpoint.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
-import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
+import { writeTinyCheckpoint } from '../cli/tiny-run.ts';
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
 const root = resolve(import.meta.dirname, '../..');
-const base = join(root, 'models/Stable-diffusion/sdl-tiny-v1.safetensors');
 const steps = 8;
 let folder: string;
+let base: string;
 
-beforeAll(() => {
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sdl-train-e2e-'));
+  base = join(folder, 'base.safetensors');
+  await writeTinyCheckpoint(base);
   const pictures = readdirSync(join(root, 'datasets/character')).filter((file) =>
     /0[1-4]\.(png|txt)$/.test(file),
   );
@@ -151,13 +155,11 @@ describe('a run', () => {
 });
 
 test('NaN in a weight ends the run with its name, before anything is trained', async () => {
-  const file = await openSafetensors(base);
-  const tensors = new Map([...file.entries.keys()].map((key) => [key, file.readSync(key)]));
-  file.close();
   const key = 'model.diffusion_model.middle_block.0.in_layers.2.weight';
-  (tensors.get(key)!.data as Uint16Array)[5] = 0x7e00;
   const damaged = join(folder, 'damaged.safetensors');
-  await writeSafetensors(damaged, tensors);
+  await writeTinyCheckpoint(damaged, (tensors) => {
+    (tensors.get(key)!.data as Uint16Array)[5] = 0x7e00;
+  });
   const { code, output } = await sdlTrain([
     '--config',
     configFor('nan'),

@@ -35,7 +35,7 @@ const feeds = (items: readonly BatchItem[], changes: Partial<NoiseOptions> = {})
   batchFeeds({ bucket: { width: 24, height: 16 }, items }, () => moments, {
     ...options,
     ...changes,
-  });
+  }) as Readonly<Record<string, Tensor<'f32'>>>;
 const numbersOf = ({ data }: Tensor) => Array.from(data, Number);
 const halves = (tensor: Tensor) => {
   const all = numbersOf(tensor);

@@ -4,12 +4,15 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { contentHash } from '../../src/data/content-hash.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
 import { Rng } from '../../src/tensor/rng.ts';
 import { type EncodeOptions, encodeLatents } from '../../src/train/encode-latents.ts';
 import { tinyExecutor, tinyModel, tinyParameters } from './tiny-training.ts';
+
+// Whole networks in plain loops; a second or so on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 120_000 });
 
 let folder = '';
 beforeAll(() => {

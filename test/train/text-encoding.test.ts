@@ -1,9 +1,12 @@
 /** @file Captions as ids and as contexts. */
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { clipBos, clipEos } from '../../src/models/clip-tokenizer.ts';
 import { FrozenTextEncoder, tokenizeBatch } from '../../src/train/text-encoding.ts';
 import { tinyExecutor, tinyModel, tinyText } from './tiny-training.ts';
+
+// Whole networks in plain loops; a second or so on a machine that has nothing else to do.
+vi.setConfig({ testTimeout: 120_000 });
 
 const long = Array.from({ length: 100 }, () => 'cat').join(' ');
 

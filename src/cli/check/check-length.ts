@@ -22,8 +22,11 @@ export function lengthFacts(report: DatasetReport, config: Config): [string, str
   return [
     [
       'an epoch',
-      `${plural(plan.batchesPerEpoch, 'batch', 'batches')}, ${shown} steps of ${images}`,
+      `${plural(plan.batchesPerEpoch, 'batch', 'batches')}, ${plural(shown, 'step')} of ${images}`,
     ],
-    ['the run', `${plural(plan.totalSteps, 'step')}, ${Number(epochs.toFixed(1))} epochs`],
+    [
+      'the run',
+      `${plural(plan.totalSteps, 'step')}, ${plural(Number(epochs.toFixed(1)), 'epoch')}`,
+    ],
   ];
 }

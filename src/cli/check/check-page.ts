@@ -9,8 +9,9 @@ import { type CaptionReport, type CaptionUse, tokensText } from './check-caption
 
 /** So many images and captions are listed unless all are asked for. */
 const listed = 20;
-/** A longer caption is shown by its start. */
+/** A longer caption is shown by its start, and so is what is cut of it. */
 const shownCaption = 60;
+const shownCut = 300;
 
 /** All there is to tell of a run. */
 export interface CheckPage {
@@ -77,21 +78,27 @@ function imageSection({ data, all }: CheckPage): string {
   return section('Each image', table(rows, ['image', 'size', 'trained at', 'cut off'], all));
 }
 
-function captionLine(use: CaptionUse): string {
-  const letters = [...use.text];
-  return letters.length > shownCaption
-    ? `${letters.slice(0, shownCaption - 1).join('')}…`
-    : use.text;
+function startOf(text: string, length: number): string {
+  const letters = [...text];
+  return letters.length > length ? `${letters.slice(0, length - 1).join('')}…` : text;
 }
 
 function captionSection({ captions, all }: CheckPage): string {
   const { uses, repeated } = captions;
   const cutUses = uses.filter((use) => use.cutText !== null);
-  const rows = uses.map((use) => [shownPath(use.path), String(use.tokens), captionLine(use)]);
+  const rows = uses.map(({ path, tokens, text }) => [
+    shownPath(path),
+    String(tokens),
+    startOf(text, shownCaption),
+  ]);
+  const cutLine = (use: CaptionUse) => {
+    const text = startOf(use.cutText ?? '', shownCut);
+    return `${shownPath(use.path)}: ${tokensText(use)}, cut: "${text}"`;
+  };
   return section('Captions', [
     ...table(rows, ['image', 'tokens', 'caption, as trained'], all),
     ...repeated.slice(0, 5).map(([text, n]) => `${plural(n, 'image')} have the caption "${text}"`),
-    ...cutUses.map((use) => `${shownPath(use.path)}: ${tokensText(use)}, cut: "${use.cutText}"`),
+    ...cutUses.map(cutLine),
   ]);
 }
 

@@ -1,14 +1,12 @@
 /** @file Looks at all parts of a run, then prints the page and every problem at once. */
 
-import { access, constants, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { statfs } from 'node:fs/promises';
 import { checkPaths } from '../../config/check-paths.ts';
 import type { LoadedConfig } from '../../config/load-config.ts';
 import { type DatasetReport, reportDataset } from '../../data/report.ts';
-import { checkOutputName } from '../../export/file-names.ts';
+import { checkPlace } from '../../export/check-place.ts';
 import { createClipTokenizer } from '../../models/clip-tokenizer.ts';
 import { UserError } from '../../tensor/user-error.ts';
-import { fileError } from '../../weights/file-error.ts';
 import { formatBytes, plural } from '../format-units.ts';
 import type { Terminal } from '../terminal.ts';
 import { checkBase } from './check-base.ts';
@@ -53,24 +51,8 @@ async function complaintsOf(part: () => void | Promise<void>): Promise<string[]>
   }
 }
 
-/** The nearest folder above `path` that is there. */
-async function existingFolder(path: string): Promise<string> {
-  const there = await access(path).then(
-    () => true,
-    () => false,
-  );
-  return there || dirname(path) === path ? path : existingFolder(dirname(path));
-}
-
 async function checkOutput({ config }: LoadedConfig, warnings: string[]): Promise<void> {
-  const { dir, name } = config.output;
-  checkOutputName(name);
-  const folder = await existingFolder(dir);
-  try {
-    await access(folder, constants.W_OK);
-  } catch (error) {
-    throw fileError(error, 'write', folder);
-  }
+  const folder = await checkPlace(config.output.dir, config.output.name);
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize < littleSpace) {
     warnings.push(`${folder}: only ${formatBytes(bavail * bsize)} are free on this disk`);

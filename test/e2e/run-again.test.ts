@@ -1,0 +1,108 @@
+/** @file The same command again: what is found of an earlier run decides what is done. */
+
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { lockRun } from '../../src/train/run-lock.ts';
+import { openSafetensors } from '../../src/weights/safetensors-file.ts';
+import { run } from '../cli/recording-terminal.ts';
+import { tinyConfig, writePictures, writeTinyRun } from '../cli/tiny-run.ts';
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+let folder = '';
+const at = (...names: string[]) => join(folder, ...names);
+const state = () => at('out', '.sdl-train', 'zibbo', 'state.sdlstate');
+const train = (...more: string[]) => run('--config', at('run.yaml'), ...more);
+const adapter = () => readFileSync(at('out', 'zibbo.safetensors'));
+
+/** Events of the log of the last run. */
+function logged(): { readonly event: string; readonly step?: number; readonly encoded?: number }[] {
+  const text = readFileSync(at('out', '.sdl-train', 'zibbo', 'log.jsonl'), 'utf8').trim();
+  const events = text.split('\n').map((line) => JSON.parse(line) as { event: string });
+  return events.slice(events.findLastIndex(({ event }) => event === 'config'));
+}
+const steps = () => logged().flatMap(({ event, step }) => (event === 'step' ? [step] : []));
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sdl-train-again-'));
+  await writeTinyRun(folder);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeEach(async () => {
+  for (const name of ['out', 'images']) rmSync(at(name), { recursive: true, force: true });
+  await writePictures(at('images'));
+  writeFileSync(
+    at('run.yaml'),
+    `${tinyConfig(folder)}preview: { prompts: [zibbo], steps: 1, width: 32, height: 32 }\n`,
+  );
+  expect((await train()).code).toBe(0);
+});
+
+test('a finished run is not trained again; with --restart it is, to the same bytes', async () => {
+  const first = adapter();
+  rmSync(at('out', 'zibbo.safetensors'));
+  const again = await train();
+  expect(again.err).toContain('note: all 2 steps of this run are done already');
+  expect([again.code, steps()]).toEqual([0, []]);
+  expect(again.err).not.toContain('preview');
+  expect(adapter().equals(first)).toBe(true);
+  expect((await train('--restart')).code).toBe(0);
+  expect(steps()).toEqual([1, 2]);
+  expect(adapter().equals(first)).toBe(true);
+});
+
+test('with more steps it goes on, and says so', async () => {
+  const longer = await train('--set', 'train.steps=3');
+  expect(longer.err).toContain('planned with 2 steps and has 3 now: it goes on after step 2');
+  expect(steps()).toEqual([3]);
+  const file = await openSafetensors(at('out', 'zibbo.safetensors'));
+  expect(file.metadata.get('ss_steps')).toBe('3');
+  file.close();
+  const previews = readdirSync(at('out', '.sdl-train', 'zibbo', 'previews'));
+  expect(previews.map((name) => Number(name.slice(0, 8)))).toEqual([0, 2, 3]);
+});
+
+test('a changed picture is encoded again, and the run starts anew', async () => {
+  copyFileSync(at('images', '1.png'), at('images', '2.png'));
+  const before = readFileSync(state());
+  const changed = await train();
+  expect(changed.err).toContain('(different: images); it is kept as');
+  expect(steps()).toEqual([1, 2]);
+  expect(readFileSync(`${state()}.old`).equals(before)).toBe(true);
+  await writePictures(at('images'), 3, 96);
+  await train();
+  expect(logged().find(({ event }) => event === 'latents')?.encoded).toBe(3);
+});
+
+test('a damaged state ends the run with what to do, and nothing is touched', async () => {
+  const before = adapter();
+  truncateSync(state(), 1000);
+  const { code, err } = await train();
+  expect(err.trim().split('\n').at(-1)).toMatch(
+    /state\.sdlstate: cannot go on from this saved state \(.*cut off.*\); delete it, or add --restart/,
+  );
+  expect([code, adapter().equals(before)]).toEqual([1, true]);
+  expect((await train('--restart')).code).toBe(0);
+  expect(existsSync(`${state()}.old`)).toBe(false);
+});
+
+test('a second run in the same folder is refused', async () => {
+  const unlock = await lockRun(at('out', '.sdl-train', 'zibbo'));
+  const { code, err } = await train('--restart');
+  await unlock();
+  expect(err).toMatch(
+    /zibbo: another run is writing there; wait until it ends or stop it, or choose/,
+  );
+  expect(code).toBe(1);
+});
