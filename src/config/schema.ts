@@ -308,13 +308,28 @@ const trainSection = z.strictObject({
     .max(1000)
     .default(1000)
     .describe('Timesteps below this one are trained.'),
+  predictionType: z
+    .enum(['epsilon', 'v_prediction'])
+    .nullable()
+    .default(null)
+    .describe(
+      'What the UNet predicts: the noise, or the velocity. Default: found from the base itself.',
+    ),
+  zeroTerminalSnr: z
+    .boolean()
+    .nullable()
+    .default(null)
+    .describe(
+      'Stretch the noise so that nothing of a picture is left at the last timestep. Default: as the base was made, where it says so.',
+    ),
   clipSkip: z
     .int()
     .min(1)
     .max(12)
-    .default(1)
+    .nullable()
+    .default(null)
     .describe(
-      "Which of the text encoder's layers is read, counted from the last. 1 for SD 1.5, 2 for most anime models.",
+      "Which of the text encoder's layers is read, counted from the last. Default: 1, or what the base's metadata say. 2 for most SD 1.x anime models; SDXL always reads 2.",
     ),
   maxTokens: z
     .literal([75, 150, 225])

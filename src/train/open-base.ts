@@ -2,13 +2,14 @@
 
 import { basename } from 'node:path';
 import type { SourceFile } from '../export/kohya-metadata.ts';
-import { openSd1Checkpoint, type Sd1Checkpoint } from '../models/sd1/checkpoint.ts';
+import type { Checkpoint } from '../models/checkpoint.ts';
+import { openCheckpoint } from '../models/single-file.ts';
 import { fileSha256, sdModelHash } from '../weights/hashes.ts';
 import { openSafetensors, type SafetensorsFile } from '../weights/safetensors-file.ts';
 
 /** An open base model. */
 export interface Base {
-  readonly checkpoint: Sd1Checkpoint;
+  readonly checkpoint: Checkpoint;
   readonly file: SourceFile;
   readonly vaeFile: SourceFile | null;
   /** Identifies the VAE's weights and the precision that it runs in. */
@@ -41,7 +42,7 @@ export async function openBase(path: string, vaePath: string | null): Promise<Ba
   try {
     const file = await open(path);
     const vae = vaePath === null ? undefined : await open(vaePath);
-    const checkpoint = openSd1Checkpoint(file, { vae });
+    const checkpoint = openCheckpoint(file, { vae });
     const description = await describe(path);
     const vaeFile = vaePath === null ? null : await describe(vaePath);
     const vaeKey = `vae f32 ${(vaeFile ?? description).sha256}`;

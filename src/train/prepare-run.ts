@@ -1,26 +1,31 @@
 /** @file Everything that a run needs before its first step. */
 
 import type { Config } from '../config/resolve-config.ts';
+import type { BatchItem } from '../data/batch-plan.ts';
 import type { RunDescription } from '../export/kohya-metadata.ts';
 import { initLora } from '../lora/init-lora.ts';
 import { type LoraLayout, loraLayout } from '../lora/lora-layout.ts';
 import { targetModules } from '../lora/target-modules.ts';
 import { createClipTokenizer } from '../models/clip-tokenizer.ts';
+import { type PictureFrame, unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
+import { type BaseSettings, baseSettings, predictionNames } from './base-settings.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
-import { stableDiffusionSchedule } from './noise-schedule.ts';
+import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
-import { type Dataset, readDataset } from './read-dataset.ts';
+import { type Dataset, readDataset, type TrainSample } from './read-dataset.ts';
 import { runFingerprint } from './run-fingerprint.ts';
 import { RunFolder } from './run-folder.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
+import { FrozenTextEncoder } from './text-encoding.ts';
 import type { TrainLoraOptions } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
+import { tryPrediction } from './try-prediction.ts';
 
 /** A run that is ready for its next step. */
 export interface Run {
@@ -39,7 +44,7 @@ export interface Run {
 
 /** Which layers are adapted, and where their factors lie. */
 function adapterLayouts({ lora }: Config, { checkpoint }: Base): LoraLayout[] {
-  const modules = targetModules(checkpoint.shapes, {
+  const modules = targetModules(checkpoint, {
     unet: lora.unet,
     textEncoder: lora.textEncoder,
     convolutions: lora.convRank !== null,
@@ -66,6 +71,52 @@ function encodeDataset(
     createExecutor: async () => createExecutor(checkpoint, { flipWeights: false }),
     onProgress: (done, total) => onProgress({ phase: 'cache', done, total }),
   });
+}
+
+/** Which part of its picture a sample shows, scaled to cover its bucket and cropped to the centre. */
+function frameOf({ header, fit }: TrainSample): PictureFrame {
+  const { width, height } = fit.bucket;
+  const cropped = (side: number, kept: number) =>
+    Math.max(0, Math.round((side * fit.scale - kept) / 2));
+  return {
+    originalHeight: header.height,
+    originalWidth: header.width,
+    cropTop: cropped(header.height, height),
+    cropLeft: cropped(header.width, width),
+    targetHeight: height,
+    targetWidth: width,
+  };
+}
+
+/** Settles what the base predicts and reads, and says it. */
+async function settleBase(
+  { config: { train, data }, log }: TrainLoraOptions,
+  { checkpoint }: Base,
+  executor: Executor,
+): Promise<BaseSettings> {
+  const { family } = checkpoint;
+  const tokenizer = createClipTokenizer();
+  const settings = await baseSettings(checkpoint, train, async () => {
+    const text = { tokenizer, maxTokens: 75, clipSkip: family.fixedClipSkip ?? 1 };
+    const encoder = new FrozenTextEncoder(() => executor, checkpoint, text);
+    return tryPrediction(executor, checkpoint, await encoder.encode(['']));
+  });
+  for (const warning of settings.warnings) log('warning', { warning });
+  const { predictionType, predictionFrom, zeroTerminalSnr, clipSkip, resolution } = settings;
+  log('base', {
+    family: family.name,
+    predicts: `${predictionNames[predictionType]}, ${predictionFrom}`,
+    zeroTerminalSnr,
+    clipSkip,
+    resolution,
+  });
+  const [width, height] = data.resolution;
+  if (resolution !== null && width * height < (resolution / 1.5) ** 2) {
+    log('notice', {
+      notice: `the base was made at ${resolution}×${resolution}, and data.resolution is ${width}×${height}: its pictures will be coarser than the base can draw`,
+    });
+  }
+  return settings;
 }
 
 /** What is said of a state that is gone on from. */
@@ -147,23 +198,37 @@ export async function prepareRun(
   const flipWeights = !train.gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights });
   own(executor);
+  const settings = await settleBase(options, base, executor);
   writeInitialVariables(executor, layouts, train.seed);
-  const fingerprint = runFingerprint(config, base, dataset, plan);
+  const fingerprint = runFingerprint(config, base, dataset, plan, settings);
   const folder = new RunFolder(config.output, fingerprint);
   const begun = await beginOrResume(options, executor, layouts, folder, fingerprint, plan);
   const { state } = begun;
 
-  const model = { shapes: checkpoint.shapes, predictionType: 'epsilon' } as const;
-  const schedule = stableDiffusionSchedule();
-  const timeChannels = checkpoint.sizes.unet.channels[0]!;
-  const { maxTokens, clipSkip, maxGradNorm, beta1, beta2 } = train;
+  const { predictionType, clipSkip } = settings;
+  const { family, shapes, heads } = checkpoint;
+  const model = { family, shapes, heads, predictionType };
+  const usual = stableDiffusionSchedule();
+  const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
+  const { maxTokens, maxGradNorm, beta1, beta2, gradientCheckpointing } = train;
   const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
   const networks = { executor, model, layouts, schedule, text };
   const trainer = new LoraTrainer({
     ...networks,
-    step: train,
+    step: { clipSkip, gradientCheckpointing },
     adamw: { ...train, betas: [beta1, beta2] },
-    noise: { ...train, schedule, predictionType: model.predictionType, timeChannels },
+    noise: {
+      ...train,
+      schedule,
+      predictionType,
+      latentScale: family.latentScale,
+      conditions: (timesteps: readonly number[], items: readonly BatchItem[]) =>
+        unetFeeds(
+          model,
+          timesteps,
+          items.map(({ sample }) => frameOf(dataset.samples[sample]!)),
+        ),
+    },
     captions: data,
     samples: dataset.samples,
     momentsOf: ({ sample, flip }) => latents.moments(sample, flip),
@@ -173,7 +238,8 @@ export async function prepareRun(
   });
   const { startedAt } = state;
   const { sessionId } = folder;
-  const description = describeRun(config, { base, dataset, plan }, { startedAt, sessionId });
+  const about = { base, dataset, plan, settings };
+  const description = describeRun(config, about, { startedAt, sessionId });
   const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
   if (state.step === 0) await previews.forgetAfter(-1);
   else if (begun.isReplanned) await previews.forgetAfter(state.step);

@@ -3,10 +3,11 @@
 import { expect, test } from 'vitest';
 import { loraLayout } from '../../src/lora/lora-layout.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
 import { readSections, sd15Sizes } from '../models/sd1/sd15-facts.ts';
 
-const shapes = sd1TensorShapes(sd15Sizes);
+const model = { family: sd1, shapes: sd1TensorShapes(sd15Sizes) };
 const published = readSections('sd15-lora-modules.tsv');
 
 function publishedIn(...sections: string[]): string[] {
@@ -22,7 +23,7 @@ function publishedIn(...sections: string[]): string[] {
 }
 
 const listed = (options: Parameters<typeof targetModules>[1]) =>
-  targetModules(shapes, options)
+  targetModules(model, options)
     .map(({ name, kind, path }) => `${name} ${kind} ${path}`)
     .sort();
 
@@ -40,8 +41,8 @@ test('with convolutions they are those of its conv_dim', () => {
 });
 
 test('sizes for each rank are kohya’s', () => {
-  const modules = targetModules(shapes, { convolutions: true });
-  const plain = targetModules(shapes);
+  const modules = targetModules(model, { convolutions: true });
+  const plain = targetModules(model);
   expect(loraLayout('text_encoder', plain, { rank: 3 }).size).toBe(3 * 165_888);
   expect(loraLayout('unet', plain, { rank: 3 }).size).toBe(3 * 423_936);
   expect(loraLayout('unet', modules, { rank: 4, convRank: 2 }).size).toBe(

@@ -3,10 +3,12 @@
 import type { Config } from '../../config/resolve-config.ts';
 import { type LoraLayout, loraLayout } from '../../lora/lora-layout.ts';
 import { targetModules } from '../../lora/target-modules.ts';
+import type { Checkpoint } from '../../models/checkpoint.ts';
 import { fileKind, fileKindNames } from '../../models/file-kind.ts';
-import { openSd1Checkpoint, type Sd1Checkpoint } from '../../models/sd1/checkpoint.ts';
+import { openCheckpoint } from '../../models/single-file.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
+import { baseSettings, predictionNames } from '../../train/base-settings.ts';
 import { openSafetensors, type SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
 import { shownPath } from '../shown-path.ts';
@@ -19,7 +21,7 @@ export interface BaseReport {
   /** Names and values for the page. */
   readonly facts: readonly (readonly [string, string])[];
   /** Null where the file is unfit. */
-  readonly model: Sd1Checkpoint | null;
+  readonly model: Checkpoint | null;
   readonly layouts: readonly LoraLayout[];
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
@@ -39,10 +41,10 @@ function storedTypes({ entries }: SafetensorsFile): string {
 }
 
 /** The adapter's two groups, without those that have no module. */
-function layoutsOf(model: Sd1Checkpoint, lora: Config['lora']): LoraLayout[] {
+function layoutsOf(model: Checkpoint, lora: Config['lora']): LoraLayout[] {
   const { rank, alpha, unet, textEncoder, convRank, convAlpha } = lora;
   const convolutions = convRank !== null;
-  const modules = targetModules(model.shapes, { unet, textEncoder, convolutions });
+  const modules = targetModules(model, { unet, textEncoder, convolutions });
   const ranks = { rank, alpha, convRank: convRank ?? undefined, convAlpha };
   return (['unet', 'text_encoder'] as const)
     .map((group) => loraLayout(group, modules, ranks))
@@ -63,14 +65,15 @@ function adapterText(layouts: readonly LoraLayout[], precision: keyof typeof byt
   return `${parts.join(', ')}; ${formatCount(values)} parameters, a file of ${bytes}`;
 }
 
-function sizesText({ sizes }: Sd1Checkpoint): string {
-  const { unet, text } = sizes;
-  const layers = plural(text.layers, 'layer');
-  return `UNet ${unet.channels.join('/')} channels, text encoder ${layers} of ${text.hidden}`;
+function sizesText({ sizes }: Checkpoint): string {
+  const { unet, text, text2 } = sizes;
+  const encoder = `text encoder ${plural(text.layers, 'layer')} of ${text.hidden}`;
+  const second = text2 ? `, the second ${text2.layers} of ${text2.hidden}` : '';
+  return `UNet ${unet.channels.join('/')} channels, ${encoder}${second}`;
 }
 
 /** Every weight that holds NaN or infinity, one message each. */
-function findDamage(model: Sd1Checkpoint): string[] {
+function findDamage(model: Checkpoint): string[] {
   const problems: string[] = [];
   for (const name of model.places.keys()) {
     try {
@@ -82,7 +85,38 @@ function findDamage(model: Sd1Checkpoint): string[] {
   return problems;
 }
 
-function checkModel(model: Sd1Checkpoint, file: SafetensorsFile, { lora, train, output }: Config) {
+/** What the base predicts and reads; training tries out what nothing tells. */
+async function settingsFacts(
+  model: Checkpoint,
+  { train }: Config,
+): Promise<{ readonly facts: [string, string][]; readonly warnings: readonly string[] }> {
+  let tried = false;
+  const settings = await baseSettings(model, train, async () => {
+    tried = true;
+    return 'epsilon';
+  });
+  const { predictionType, predictionFrom, clipSkip, zeroTerminalSnr, resolution } = settings;
+  const predicts = tried
+    ? 'nothing tells; tried on the base itself when training starts'
+    : `${predictionNames[predictionType]}, ${predictionFrom}`;
+  const made: [string, string][] =
+    tried || resolution === null ? [] : [['made at', `${resolution} pixels`]];
+  return {
+    facts: [
+      ['predicts', zeroTerminalSnr ? `${predicts}; zero terminal SNR` : predicts],
+      ...made,
+      ['text layer', `${clipSkip} from the end`],
+    ],
+    warnings: settings.warnings,
+  };
+}
+
+async function checkModel(
+  model: Checkpoint,
+  file: SafetensorsFile,
+  config: Config,
+): Promise<Omit<BaseReport, 'model'>> {
+  const { lora, output } = config;
   const { text } = model.sizes;
   const problems: string[] = [];
   const warnings: string[] = [];
@@ -91,11 +125,11 @@ function checkModel(model: Sd1Checkpoint, file: SafetensorsFile, { lora, train, 
       `${file.path}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
     );
   }
-  if (train.clipSkip > text.layers) {
-    problems.push(
-      `train.clipSkip: ${train.clipSkip}, but the text encoder has ${plural(text.layers, 'layer')}; set 1 to ${text.layers}`,
-    );
-  }
+  const settled = await settingsFacts(model, config).catch((error: unknown) => {
+    problems.push(messageOf(error));
+    return { facts: [], warnings: [] };
+  });
+  warnings.push(...settled.warnings);
   const unused = model.unknownKeys;
   if (unused.length > 0) {
     warnings.push(
@@ -105,6 +139,7 @@ function checkModel(model: Sd1Checkpoint, file: SafetensorsFile, { lora, train, 
   const layouts = layoutsOf(model, lora);
   const facts: [string, string][] = [
     ['sizes', sizesText(model)],
+    ...settled.facts,
     ['adapter', adapterText(layouts, output.precision)],
   ];
   return { facts, problems, warnings, layouts };
@@ -132,8 +167,8 @@ export async function checkBase(config: Config, deep: boolean): Promise<BaseRepo
     const file = await openFile(config.base);
     facts = fileFacts(file);
     const vae = config.vae === null ? undefined : await openFile(config.vae);
-    const model = openSd1Checkpoint(file, { vae });
-    const found = checkModel(model, file, config);
+    const model = openCheckpoint(file, { vae });
+    const found = await checkModel(model, file, config);
     facts = [...facts, ...(vae ? [['VAE', shownPath(vae.path)] as const] : []), ...found.facts];
     const problems = deep ? [...found.problems, ...findDamage(model)] : found.problems;
     return { ...found, facts, model, problems };
