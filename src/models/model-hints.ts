@@ -34,7 +34,7 @@ const predictions: Readonly<Record<string, Prediction>> = {
 };
 
 /** A known text as a prediction type, else null. */
-function predictionNamed(text: unknown): Prediction | null {
+export function predictionNamed(text: unknown): Prediction | null {
   return typeof text === 'string' ? (predictions[text.toLowerCase()] ?? null) : null;
 }
 

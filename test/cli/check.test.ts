@@ -81,7 +81,9 @@ test('what the configuration names and is not there is told once, with its line'
   expect(code).toBe(1);
   expect(err.trim().split('\n')).toEqual([
     '1 problem:',
-    expect.stringMatching(/^ {2}--set base=nowhere\.safetensors: base: no such file: .*nowhere/),
+    expect.stringMatching(
+      /^ {2}--set base=nowhere\.safetensors: base: no such file or folder: .*nowhere/,
+    ),
   ]);
 });
 

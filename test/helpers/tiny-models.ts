@@ -1,5 +1,7 @@
 /** @file Small checkpoints of each family with random weights, in the layout of published files. */
 
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { families } from '../../src/models/families.ts';
 import type { FamilyId } from '../../src/models/model-family.ts';
 import { checkpointKey } from '../../src/models/single-file.ts';
@@ -15,7 +17,7 @@ import { tinySizes } from '../cli/tiny-run.ts';
 const text = { vocabulary: 49408, positions: 77, hidden: 32, inner: 32, layers: 2 };
 
 /** The least channels that 32 groups of a norm allow, and CLIP's whole vocabulary. */
-export const familySizes: { readonly [F in FamilyId]: ModelSizes } = {
+const familySizes: { readonly [F in FamilyId]: ModelSizes } = {
   sd1: tinySizes,
   sd2: { ...tinySizes, unet: { ...tinySizes.unet, linearProjection: true }, text },
   sdxl: {
@@ -64,7 +66,7 @@ function place(
 }
 
 /** The tensors of a small checkpoint by key, f32; SD 2.x has one more block than is used, as published. */
-export function tinyTensors(family: FamilyId): Map<string, Tensor<'f32'>> {
+function tinyTensors(family: FamilyId): Map<string, Tensor<'f32'>> {
   const tensors = new Map<string, Tensor<'f32'>>();
   const shapes = modelTensorShapes(familySizes[family]);
   for (const [name, shape] of shapes) place(tensors, family, name, shape);
@@ -94,4 +96,56 @@ export async function writeTinyModel(
   );
   change(tensors);
   await writeSafetensors(path, tensors);
+}
+
+const folderStems = {
+  unet: 'diffusion_pytorch_model',
+  vae: 'diffusion_pytorch_model',
+  text_encoder: 'model',
+  text_encoder_2: 'model',
+} as const;
+
+/**
+ * Writes the same model as `writeTinyModel` as a folder of diffusers.
+ * @param options.shards files that the UNet is split into, with an index
+ */
+export async function writeTinyFolder(
+  folder: string,
+  family: FamilyId,
+  { shards = 1, scheduler = {} }: { readonly shards?: number; readonly scheduler?: object } = {},
+): Promise<void> {
+  const networks = new Map<string, Map<string, Tensor>>();
+  for (const [name, shape] of modelTensorShapes(familySizes[family])) {
+    const dot = name.indexOf('.');
+    const [network, path] = [name.slice(0, dot), name.slice(dot + 1)];
+    const tensors = networks.get(network) ?? new Map<string, Tensor>();
+    // Attention of the VAE is linear there.
+    const isMatrix = network === 'vae' && /attentions\..*weight$/.test(path) && shape.length === 4;
+    const data = f32ToF16(weight(name, shape));
+    tensors.set(path, { dtype: 'f16', shape: isMatrix ? shape.slice(0, 2) : shape, data });
+    networks.set(network, tensors);
+  }
+  const json = (path: string, value: object) =>
+    writeFileSync(join(folder, path), JSON.stringify(value));
+  for (const [network, tensors] of networks) {
+    mkdirSync(join(folder, network), { recursive: true });
+    const stem = folderStems[network as keyof typeof folderStems];
+    const parts = network === 'unet' ? shards : 1;
+    if (parts === 1) {
+      await writeSafetensors(join(folder, network, `${stem}.safetensors`), tensors);
+      continue;
+    }
+    const weightMap: Record<string, string> = {};
+    for (let i = 0; i < parts; i++) {
+      const file = `${stem}-${i + 1}-of-${parts}.safetensors`;
+      const own = new Map([...tensors].filter((_, at) => at % parts === i));
+      for (const key of own.keys()) weightMap[key] = file;
+      await writeSafetensors(join(folder, network, file), own);
+    }
+    json(join(network, `${stem}.safetensors.index.json`), { weight_map: weightMap });
+  }
+  mkdirSync(join(folder, 'scheduler'), { recursive: true });
+  json('scheduler/scheduler_config.json', scheduler);
+  const pipeline = family === 'sdxl' ? 'StableDiffusionXLPipeline' : 'StableDiffusionPipeline';
+  json('model_index.json', { _class_name: pipeline });
 }

@@ -6,7 +6,7 @@ import { type Shape, sizeOf } from '../../src/tensor/shape.ts';
 import { readSections } from './sd1/sd15-facts.ts';
 
 /** One weight: our name, and where it lies in the file. */
-export interface PublishedWeight {
+interface PublishedWeight {
   readonly name: string;
   readonly key: string;
   readonly shape: Shape;
@@ -17,7 +17,7 @@ export interface PublishedWeight {
 const shapeOf = (text: string): Shape => (text === 'scalar' ? [] : text.split('x').map(Number));
 
 /** The weights of `sd21` or `sdxl`, and the keys of their files that are of no use. */
-export function publishedWeights(model: 'sd21' | 'sdxl') {
+function publishedWeights(model: 'sd21' | 'sdxl') {
   const weights: PublishedWeight[] = [];
   const unused = new Map<string, Shape>();
   for (const [section, { prefix, rows }] of readSections(`${model}-weights.tsv`)) {

@@ -39,6 +39,7 @@ const base: Base = {
   file: { name: 'base.safetensors', legacyHash: '12345678', sha256: 'ab' },
   vaeFile: null,
   vaeKey: 'vae',
+  textKey: 'text',
   close: () => {},
 };
 

@@ -4,12 +4,11 @@ import type { Config } from '../../config/resolve-config.ts';
 import { type LoraLayout, loraLayout } from '../../lora/lora-layout.ts';
 import { targetModules } from '../../lora/target-modules.ts';
 import type { Checkpoint } from '../../models/checkpoint.ts';
-import { fileKind, fileKindNames } from '../../models/file-kind.ts';
-import { openCheckpoint } from '../../models/single-file.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { baseSettings, predictionNames } from '../../train/base-settings.ts';
-import { openSafetensors, type SafetensorsFile } from '../../weights/safetensors-file.ts';
+import { type OpenModel, openModel } from '../../train/open-model.ts';
+import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
 import { shownPath } from '../shown-path.ts';
 
@@ -33,9 +32,11 @@ function messageOf(error: unknown): string {
 }
 
 /** `F16 (1130 tensors), F32 (15)` */
-function storedTypes({ entries }: SafetensorsFile): string {
+function storedTypes(files: readonly SafetensorsFile[]): string {
   const counts = new Map<string, number>();
-  for (const { stored } of entries.values()) counts.set(stored, (counts.get(stored) ?? 0) + 1);
+  for (const { stored } of files.flatMap(({ entries }) => [...entries.values()])) {
+    counts.set(stored, (counts.get(stored) ?? 0) + 1);
+  }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
   return sorted.map(([type, n], i) => `${type} (${n}${i === 0 ? ' tensors' : ''})`).join(', ');
 }
@@ -111,18 +112,14 @@ async function settingsFacts(
   };
 }
 
-async function checkModel(
-  model: Checkpoint,
-  file: SafetensorsFile,
-  config: Config,
-): Promise<Omit<BaseReport, 'model'>> {
-  const { lora, output } = config;
+async function checkModel(model: Checkpoint, config: Config): Promise<Omit<BaseReport, 'model'>> {
+  const { base, lora, output } = config;
   const { text } = model.sizes;
   const problems: string[] = [];
   const warnings: string[] = [];
   if (text.vocabulary < clipVocabulary) {
     problems.push(
-      `${file.path}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
+      `${base}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
     );
   }
   const settled = await settingsFacts(model, config).catch((error: unknown) => {
@@ -133,7 +130,7 @@ async function checkModel(
   const unused = model.unknownKeys;
   if (unused.length > 0) {
     warnings.push(
-      `${file.path}: ${plural(unused.length, 'tensor')} of no use here, such as ${unused[0]}`,
+      `${base}: ${plural(unused.length, 'tensor')} of no use here, such as ${unused[0]}`,
     );
   }
   const layouts = layoutsOf(model, lora);
@@ -145,36 +142,36 @@ async function checkModel(
   return { facts, problems, warnings, layouts };
 }
 
-function fileFacts(file: SafetensorsFile): [string, string][] {
-  const values = [...file.entries.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+function fileFacts(path: string, { checkpoint, files }: OpenModel): [string, string][] {
+  const entries = files.flatMap((file) => [...file.entries.values()]);
+  const values = entries.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  const kind = files.length === 1 && files[0]!.path === path ? 'checkpoint' : 'diffusers folder';
   return [
-    ['file', shownPath(file.path)],
-    ['kind', fileKindNames[fileKind(file.entries)].replace(/^an? /, '')],
-    ['weights', `${formatCount(values)}, ${formatBytes(file.size)}, ${storedTypes(file)}`],
+    ['file', shownPath(path)],
+    ['kind', `${checkpoint.family.name} ${kind}`],
+    ['weights', `${formatCount(values)}, ${formatBytes(bytes)}, ${storedTypes(files)}`],
   ];
 }
 
 /** @param deep read all weights, and report those that are no numbers */
 export async function checkBase(config: Config, deep: boolean): Promise<BaseReport> {
-  const open: SafetensorsFile[] = [];
-  const openFile = async (path: string) => {
-    const file = await openSafetensors(path);
-    open.push(file);
-    return file;
-  };
   let facts: readonly (readonly [string, string])[] = [['file', shownPath(config.base)]];
+  let model: OpenModel | undefined;
   try {
-    const file = await openFile(config.base);
-    facts = fileFacts(file);
-    const vae = config.vae === null ? undefined : await openFile(config.vae);
-    const model = openCheckpoint(file, { vae });
-    const found = await checkModel(model, file, config);
-    facts = [...facts, ...(vae ? [['VAE', shownPath(vae.path)] as const] : []), ...found.facts];
-    const problems = deep ? [...found.problems, ...findDamage(model)] : found.problems;
-    return { ...found, facts, model, problems };
+    model = await openModel(config.base, config.vae);
+    const { checkpoint, vae } = model;
+    const found = await checkModel(checkpoint, config);
+    facts = [
+      ...fileFacts(config.base, model),
+      ...(vae ? [['VAE', shownPath(vae.path)] as const] : []),
+      ...found.facts,
+    ];
+    const problems = deep ? [...found.problems, ...findDamage(checkpoint)] : found.problems;
+    return { ...found, facts, model: checkpoint, problems };
   } catch (error) {
     return { facts, model: null, layouts: [], problems: [messageOf(error)], warnings: [] };
   } finally {
-    for (const file of open) file.close();
+    model?.close();
   }
 }
