@@ -184,6 +184,11 @@ const dataSection = z.strictObject({
     .default(0)
     .describe('So many tags stay in front when shuffling. 1 keeps the trigger word first.'),
   captionSeparator: text().default(',').describe('What stands between two tags.'),
+  captionVariants: count(1000)
+    .default(16)
+    .describe(
+      'With a text encoder that is not trained: how many shuffles of each caption are encoded before the first step, for the visits to take from.',
+    ),
   captionDropout: z
     .number()
     .min(0)
@@ -425,7 +430,7 @@ const logSection = z.strictObject({
 /** A configuration file's content. Sections that are left out are filled in before it is parsed. */
 export const fileSchema = z.strictObject({
   base: text().describe(
-    "The base checkpoint, a .safetensors file. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion.",
+    "The base model: a .safetensors checkpoint, or a folder of diffusers. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion.",
   ),
   vae: text()
     .nullable()

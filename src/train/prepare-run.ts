@@ -2,30 +2,33 @@
 
 import type { Config } from '../config/resolve-config.ts';
 import type { BatchItem } from '../data/batch-plan.ts';
+import { type CaptionOptions, captionVariants } from '../data/caption.ts';
 import type { RunDescription } from '../export/kohya-metadata.ts';
 import { initLora } from '../lora/init-lora.ts';
 import { type LoraLayout, loraLayout } from '../lora/lora-layout.ts';
 import { targetModules } from '../lora/target-modules.ts';
 import { createClipTokenizer } from '../models/clip-tokenizer.ts';
-import { type PictureFrame, unetFeeds } from '../models/networks.ts';
+import { unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
-import { type BaseSettings, baseSettings, predictionNames } from './base-settings.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
+import { encodeTexts } from './encode-texts.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
 import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
-import { type Dataset, readDataset, type TrainSample } from './read-dataset.ts';
+import { frameOf } from './picture-frame.ts';
+import { type Dataset, readDataset } from './read-dataset.ts';
 import { runFingerprint } from './run-fingerprint.ts';
 import { RunFolder } from './run-folder.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
-import { FrozenTextEncoder } from './text-encoding.ts';
+import { settleBase } from './settle-base.ts';
+import type { TextOptions, TextStore } from './text-encoding.ts';
+import { textStore } from './text-store.ts';
 import type { TrainLoraOptions } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
-import { tryPrediction } from './try-prediction.ts';
 
 /** A run that is ready for its next step. */
 export interface Run {
@@ -73,50 +76,34 @@ function encodeDataset(
   });
 }
 
-/** Which part of its picture a sample shows, scaled to cover its bucket and cropped to the centre. */
-function frameOf({ header, fit }: TrainSample): PictureFrame {
-  const { width, height } = fit.bucket;
-  const cropped = (side: number, kept: number) =>
-    Math.max(0, Math.round((side * fit.scale - kept) / 2));
-  return {
-    originalHeight: header.height,
-    originalWidth: header.width,
-    cropTop: cropped(header.height, height),
-    cropLeft: cropped(header.width, width),
-    targetHeight: height,
-    targetWidth: width,
-  };
+/** How captions vary: with frozen text encoders in so many ways as are encoded beforehand. */
+function captionOptions({ data, lora }: Config): CaptionOptions {
+  return { ...data, variants: lora.textEncoder ? null : data.captionVariants };
 }
 
-/** Settles what the base predicts and reads, and says it. */
-async function settleBase(
-  { config: { train, data }, log }: TrainLoraOptions,
-  { checkpoint }: Base,
-  executor: Executor,
-): Promise<BaseSettings> {
-  const { family } = checkpoint;
-  const tokenizer = createClipTokenizer();
-  const settings = await baseSettings(checkpoint, train, async () => {
-    const text = { tokenizer, maxTokens: 75, clipSkip: family.fixedClipSkip ?? 1 };
-    const encoder = new FrozenTextEncoder(() => executor, checkpoint, text);
-    return tryPrediction(executor, checkpoint, await encoder.encode(['']));
+/** Encodes all that the captions can be, where no text encoder is trained; its memory is given back. */
+async function encodeCaptions(
+  { config, createExecutor, log, onProgress }: TrainLoraOptions,
+  base: Base,
+  { samples }: Dataset,
+  text: TextOptions,
+): Promise<TextStore | undefined> {
+  if (config.lora.textEncoder) return undefined;
+  const store = textStore(config.data.cacheDir, base, text.clipSkip);
+  const options = captionOptions(config);
+  const captions = new Set(
+    samples.flatMap((sample, i) => captionVariants(sample, options, config.train.seed, i)),
+  );
+  const encoded = await encodeTexts({
+    captions: [...captions],
+    model: base.checkpoint,
+    text,
+    store,
+    createExecutor: async () => createExecutor(base.checkpoint, { flipWeights: false }),
+    onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
   });
-  for (const warning of settings.warnings) log('warning', { warning });
-  const { predictionType, predictionFrom, zeroTerminalSnr, clipSkip, resolution } = settings;
-  log('base', {
-    family: family.name,
-    predicts: `${predictionNames[predictionType]}, ${predictionFrom}`,
-    zeroTerminalSnr,
-    clipSkip,
-    resolution,
-  });
-  const [width, height] = data.resolution;
-  if (resolution !== null && width * height < (resolution / 1.5) ** 2) {
-    log('notice', {
-      notice: `the base was made at ${resolution}×${resolution}, and data.resolution is ${width}×${height}: its pictures will be coarser than the base can draw`,
-    });
-  }
-  return settings;
+  log('texts', { captions: captions.size, encoded });
+  return store;
 }
 
 /** What is said of a state that is gone on from. */
@@ -212,6 +199,7 @@ export async function prepareRun(
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
   const { maxTokens, maxGradNorm, beta1, beta2, gradientCheckpointing } = train;
   const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
+  const store = await encodeCaptions(options, base, dataset, text);
   const networks = { executor, model, layouts, schedule, text };
   const trainer = new LoraTrainer({
     ...networks,
@@ -229,7 +217,8 @@ export async function prepareRun(
           items.map(({ sample }) => frameOf(dataset.samples[sample]!)),
         ),
     },
-    captions: data,
+    textStore: store,
+    captions: captionOptions(config),
     samples: dataset.samples,
     momentsOf: ({ sample, flip }) => latents.moments(sample, flip),
     maxGradNorm,

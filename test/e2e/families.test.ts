@@ -22,7 +22,7 @@ import { tokenFeeds } from '../../src/train/text-encoding.ts';
 import { openSafetensors, type SafetensorsFile } from '../../src/weights/safetensors-file.ts';
 import { run } from '../cli/recording-terminal.ts';
 import { tinyConfig, writePictures } from '../cli/tiny-run.ts';
-import { writeTinyModel } from '../helpers/tiny-models.ts';
+import { writeTinyFolder, writeTinyModel } from '../helpers/tiny-models.ts';
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
@@ -48,7 +48,7 @@ async function train(family: FamilyId, ...more: string[]) {
     'train.textEncoderLearningRate=0.05',
     ...more,
   ];
-  return run('--config', at('run.yaml'), ...settings.flatMap((one) => ['--set', one]));
+  return run('--config', at('run.yaml'), '--restart', ...settings.flatMap((one) => ['--set', one]));
 }
 
 /** W + (alpha / rank)·up·down for the modules of a file, by the paths of their layers. */
@@ -167,19 +167,48 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     file.close();
   });
 
-  test('the text encoders stay as they are where only the UNet is trained', async () => {
-    const { code } = await train(
-      family,
-      ...settings,
+  test('frozen text encoders encode all captions once, with shuffles and dropout', async () => {
+    const more = [
       'lora.textEncoder=false',
-      'output.name=unet',
       'train.textEncoderLearningRate=null',
-    );
-    expect(code).toBe(0);
+      'data.shuffleTags=true',
+      'data.captionVariants=3',
+      'data.captionDropout=0.3',
+      'output.name=unet',
+    ];
+    const again = async () => {
+      expect((await train(family, ...settings, ...more)).code).toBe(0);
+      const log = readFileSync(at(`${family}/.sdl-train/unet/log.jsonl`), 'utf8').trim();
+      const bytes = readFileSync(at(`${family}/unet.safetensors`));
+      const texts = log.split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+      return { bytes, texts: texts.findLast((line) => 'captions' in line && 'encoded' in line) };
+    };
+    const first = await again();
+    expect(first.texts).toMatchObject({ encoded: true });
+    // Up to three shuffles of each of three captions, and no caption.
+    expect(first.texts!['captions']).toBeLessThanOrEqual(3 * 3 + 1);
     const adapter = await openSafetensors(at(`${family}/unet.safetensors`));
     expect([...adapter.entries.keys()].filter((key) => !key.startsWith('lora_unet_'))).toEqual([]);
     adapter.close();
+    const second = await again();
+    expect(second.texts).toMatchObject({ captions: first.texts!['captions'], encoded: false });
+    expect(second.bytes.equals(first.bytes)).toBe(true);
   });
+});
+
+test('a folder of diffusers is trained on like a file', async () => {
+  await writeTinyFolder(at('folder'), 'sd2', { scheduler: { prediction_type: 'v_prediction' } });
+  writeFileSync(at('run.yaml'), tinyConfig(folder));
+  const { code, out, err } = await run(
+    ...['--config', at('run.yaml'), '--set', `base=${at('folder')}`],
+    ...['--set', `output.dir=${at('from-folder')}`],
+  );
+  expect(code).toBe(0);
+  expect(out).toMatch(/base +.*folder: Stable Diffusion 2\.x/);
+  expect(err).toContain('predicts velocity (v-prediction), its scheduler_config.json');
+  const adapter = await openSafetensors(at('from-folder/zibbo.safetensors'));
+  expect(adapter.metadata.get('ss_base_model_version')).toBe('sd_v2_v');
+  adapter.close();
 });
 
 test('SD 2.x of which nothing tells what it predicts is asked for', async () => {

@@ -17,7 +17,7 @@ import { tinySizes } from '../cli/tiny-run.ts';
 const text = { vocabulary: 49408, positions: 77, hidden: 32, inner: 32, layers: 2 };
 
 /** The least channels that 32 groups of a norm allow, and CLIP's whole vocabulary. */
-const familySizes: { readonly [F in FamilyId]: ModelSizes } = {
+export const familySizes: { readonly [F in FamilyId]: ModelSizes } = {
   sd1: tinySizes,
   sd2: { ...tinySizes, unet: { ...tinySizes.unet, linearProjection: true }, text },
   sdxl: {

@@ -50,7 +50,13 @@ function makeTrainer(
       conditions: (timesteps) => unetFeeds(tinyModel, timesteps, []),
     },
     text: tinyText(),
-    captions: { shuffleTags: false, keepTokens: 0, captionSeparator: ',', captionDropout: 0 },
+    captions: {
+      shuffleTags: false,
+      keepTokens: 0,
+      captionSeparator: ',',
+      captionDropout: 0,
+      variants: null,
+    },
     samples: [
       { caption: 'a dog', triggerWord: null },
       { caption: 'a cat', triggerWord: 'zibbo' },

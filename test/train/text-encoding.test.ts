@@ -1,9 +1,18 @@
 /** @file Captions as ids and as contexts. */
 
-import { expect, test, vi } from 'vitest';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { TensorCache } from '../../src/data/tensor-cache.ts';
 import { clipBos, clipEos } from '../../src/models/clip-tokenizer.ts';
+import { families } from '../../src/models/families.ts';
+import { modelTensorShapes } from '../../src/models/tensor-shapes.ts';
+import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { FrozenTextEncoder, tokenizeBatch } from '../../src/train/text-encoding.ts';
+import { familySizes } from '../helpers/tiny-models.ts';
+import { drawWeights } from '../models/evaluate.ts';
 import { tinyExecutor, tinyModel, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
@@ -58,4 +67,36 @@ test('contexts do not depend on the batch, and are kept', async () => {
   expect(runs).toBe(5);
   expect(padded.shape).toEqual([2, 152, 32]);
   expect(padded.data.subarray(0, 76 * 32)).toEqual(dog.data.subarray(0, 76 * 32));
+});
+
+test('SDXL’s texts come from both encoders with the pooled text, and again from the disk', async () => {
+  const shapes = modelTensorShapes(familySizes.sdxl);
+  const model = { family: families.sdxl, shapes };
+  const dir = mkdtempSync(join(tmpdir(), 'sdl-train-texts-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const cache = new TensorCache(dir, '.text');
+  let made = 0;
+  const executor = () => {
+    made++;
+    return createOnnxExecutor({ parameters: drawWeights(shapes), threads: 1 });
+  };
+  const encode = (captions: readonly string[], key = 'a') =>
+    new FrozenTextEncoder(executor, model, tinyText(), { cache, key }).encode(captions);
+  const first = await encode(['a dog', long]);
+  expect([first['context']!.shape, first['pooled']!.shape]).toEqual([
+    [2, 152, 64],
+    [2, 32],
+  ]);
+  // The dog, its empty second chunk, and two chunks of cats.
+  expect([made, readdirSync(dir).length]).toEqual([1, 2 * 4]);
+  expect(await encode(['a dog', long])).toEqual(first);
+  expect(made).toBe(1);
+  // The pooled text is that of the first chunk.
+  const alone = await encode(['a dog']);
+  expect(Array.from(alone['pooled']!.data, Number)).toEqual(
+    Array.from((first['pooled']!.data as Float32Array).subarray(0, 32)),
+  );
+  expect(made).toBe(1);
+  await encode(['a dog'], 'b');
+  expect(made).toBe(2);
 });
