@@ -18,7 +18,8 @@ function spoken(event: string, fields: Readonly<Record<string, unknown>>): strin
   if (event === 'notice') return `note: ${notice}`;
   if (event === 'base') {
     const made = resolution === null ? '' : `; made at ${resolution} pixels`;
-    return `base: ${family}, predicts ${predicts}${made}; reads text layer ${clipSkip} from the end`;
+    const layer = clipSkip === null ? '' : `; clip skip ${clipSkip}`;
+    return `base: ${family}, predicts ${predicts}${made}${layer}`;
   }
   if (event === 'resumed') return `going on after step ${step}, where this run was stopped`;
   return null;

@@ -334,7 +334,7 @@ const trainSection = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      "Which of the text encoder's layers is read, counted from the last. Default: 1, or what the base's metadata say. 2 for most SD 1.x anime models; SDXL always reads 2.",
+      "Which of the text encoder's layers is read, counted from the last. Default: 1, or what the base's metadata say. 2 for most SD 1.x anime models; SD 2.x and SDXL have no choice.",
     ),
   maxTokens: z
     .literal([75, 150, 225])

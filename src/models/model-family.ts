@@ -68,7 +68,10 @@ export interface ModelFamily {
   readonly usualPrediction: Prediction | null;
   /** Side of the pictures that the published model was made at, in pixels. */
   readonly resolution: { readonly [P in Prediction]: number };
-  /** The only `clipSkip` that the family's UNets know; null where models differ. */
+  /**
+   * The only `clipSkip` that the family's UNets know, counted from the last block that is used; null
+   * where models differ.
+   */
   readonly fixedClipSkip: number | null;
   /** Attention heads of a UNet block of so many channels, which tensors do not tell. */
   unetHeads(channels: number): number;

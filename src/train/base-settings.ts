@@ -58,13 +58,15 @@ function clipSkipOf({ family, hints, sizes }: Checkpoint, wanted: number | null)
   if (fixedClipSkip !== null) {
     if (wanted === null || wanted === fixedClipSkip) return fixedClipSkip;
     throw new UserError(
-      `train.clipSkip: ${wanted}, but ${name} reads its text encoders at layer ${fixedClipSkip} from the end, and nothing else; take the line out`,
+      `train.clipSkip: ${wanted}, but all models of ${name} read the same layer of their text encoder; take the line out`,
     );
   }
-  const clipSkip = wanted ?? hints.clipSkip?.value ?? usualClipSkip;
-  if (clipSkip <= sizes.text.layers) return clipSkip;
+  const { layers } = sizes.text;
+  const said = hints.clipSkip?.value ?? usualClipSkip;
+  const clipSkip = wanted ?? (said <= layers ? said : usualClipSkip);
+  if (clipSkip <= layers) return clipSkip;
   throw new UserError(
-    `train.clipSkip: ${clipSkip}, but the text encoder has ${sizes.text.layers} layers; set 1 to ${sizes.text.layers}`,
+    `train.clipSkip: ${clipSkip}, but the text encoder has ${layers} layers; set 1 to ${layers}`,
   );
 }
 

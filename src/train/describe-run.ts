@@ -96,6 +96,7 @@ export function describeRun(
   { startedAt, sessionId }: { readonly startedAt: number; readonly sessionId: number },
 ): RunDescription {
   const { lora, train, output, data } = config;
+  const { fixedClipSkip } = base.checkpoint.family;
   const { beta1, beta2, epsilon, weightDecay } = train;
   const networkArgs: Record<string, string> =
     lora.convRank === null
@@ -128,7 +129,8 @@ export function describeRun(
     maxGradNorm: train.maxGradNorm,
     mixedPrecision: 'no',
     seed: train.seed,
-    clipSkip: settings.clipSkip === 1 ? null : settings.clipSkip,
+    // As kohya's trainer: only where it was chosen.
+    clipSkip: fixedClipSkip !== null || settings.clipSkip === 1 ? null : settings.clipSkip,
     maxTokenLength: train.maxTokens === 75 ? null : train.maxTokens,
     cacheLatents: true,
     noiseOffset: train.noiseOffset === 0 ? null : train.noiseOffset,

@@ -49,7 +49,7 @@ export async function settleBase(
     family: checkpoint.family.name,
     predicts: `${predictionNames[predictionType]}, ${predictionFrom}`,
     zeroTerminalSnr,
-    clipSkip,
+    clipSkip: checkpoint.family.fixedClipSkip === null ? clipSkip : null,
     resolution,
   });
   const [width, height] = config.data.resolution;

@@ -92,9 +92,12 @@ test('a configuration that says otherwise is warned about', async () => {
 
 test('what a model cannot do is refused', async () => {
   await expect(settle(model('sdxl'), { clipSkip: 1 })).rejects.toThrow(
-    'train.clipSkip: 1, but SDXL',
+    'train.clipSkip: 1, but all models of SDXL',
   );
   expect((await settle(model('sdxl'), { clipSkip: 2 })).clipSkip).toBe(2);
+  await expect(settle(model('sd2'), { clipSkip: 2, predictionType: 'epsilon' })).rejects.toThrow(
+    'all models of Stable Diffusion 2.x',
+  );
   const wanted = { zeroTerminalSnr: true };
   await expect(settle(model('sd1'), wanted)).rejects.toThrow('needs v_prediction');
   const sd2 = model('sd2', { lastAlpha: 0 });

@@ -106,7 +106,9 @@ async function settingsFacts(
     facts: [
       ['predicts', zeroTerminalSnr ? `${predicts}; zero terminal SNR` : predicts],
       ...made,
-      ['text layer', `${clipSkip} from the end`],
+      ...(model.family.fixedClipSkip === null
+        ? [['clip skip', String(clipSkip)] as [string, string]]
+        : []),
     ],
     warnings: settings.warnings,
   };

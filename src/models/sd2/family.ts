@@ -25,7 +25,7 @@ export const sd2: ModelFamily = {
   latentScale: 0.18215,
   usualPrediction: null,
   resolution: { epsilon: 512, v_prediction: 768 },
-  fixedClipSkip: null,
+  fixedClipSkip: 1,
   unetHeads: (channels) => Math.max(1, Math.round(channels / headChannels)),
   inferTextSizes: (entries, path) => {
     const prefix = prefixes.find((each) => entries.has(`${each}ln_final.weight`)) ?? prefixes[0];
