@@ -17,12 +17,7 @@ import {
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
-import {
-  FrozenTextEncoder,
-  type TextOptions,
-  type TextStore,
-  tokenFeeds,
-} from './text-encoding.ts';
+import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
 export interface TrainerOptions {
   readonly executor: Executor;
@@ -32,8 +27,8 @@ export interface TrainerOptions {
   readonly adamw: AdamwOptions;
   readonly noise: NoiseOptions;
   readonly text: TextOptions;
-  /** Where the texts of frozen text encoders are; they are encoded as they come unless given. */
-  readonly textStore?: TextStore | undefined;
+  /** Has the texts of text encoders that are not trained; made here unless given. */
+  readonly frozenText?: FrozenTextEncoder | undefined;
   readonly captions: CaptionOptions;
   /** The samples' captions, by index. */
   readonly samples: readonly { readonly caption: string; readonly triggerWord: string | null }[];
@@ -67,10 +62,11 @@ export class LoraTrainer {
 
   constructor(options: TrainerOptions) {
     this.#options = options;
-    const { executor, model, text, textStore, layouts } = options;
+    const { executor, model, text, frozenText, layouts } = options;
     const trainsText = layouts.some(({ group }) => group === 'text_encoder');
-    if (!trainsText)
-      this.#frozenText = new FrozenTextEncoder(() => executor, model, text, textStore);
+    if (!trainsText) {
+      this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
+    }
     this.#clearGradients();
   }
 

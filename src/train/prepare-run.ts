@@ -25,7 +25,7 @@ import { RunFolder } from './run-folder.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
 import { settleBase } from './settle-base.ts';
-import type { TextOptions, TextStore } from './text-encoding.ts';
+import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
 import type { TrainLoraOptions } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
@@ -81,19 +81,26 @@ function captionOptions({ data, lora }: Config): CaptionOptions {
   return { ...data, variants: lora.textEncoder ? null : data.captionVariants };
 }
 
-/** Encodes all that the captions can be, where no text encoder is trained; its memory is given back. */
+/**
+ * Encodes all that captions and previews can be, where no text encoder is trained; its memory is given
+ * back before the UNet is loaded.
+ */
 async function encodeCaptions(
   { config, createExecutor, log, onProgress }: TrainLoraOptions,
   base: Base,
   { samples }: Dataset,
+  executor: Executor,
   text: TextOptions,
-): Promise<TextStore | undefined> {
+): Promise<FrozenTextEncoder | undefined> {
   if (config.lora.textEncoder) return undefined;
   const store = textStore(config.data.cacheDir, base, text.clipSkip);
   const options = captionOptions(config);
-  const captions = new Set(
-    samples.flatMap((sample, i) => captionVariants(sample, options, config.train.seed, i)),
-  );
+  const { preview, train } = config;
+  const prompts = preview.enabled ? preview.prompts : [];
+  const captions = new Set([
+    ...samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
+    ...prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt]),
+  ]);
   const encoded = await encodeTexts({
     captions: [...captions],
     model: base.checkpoint,
@@ -103,7 +110,7 @@ async function encodeCaptions(
     onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
   });
   log('texts', { captions: captions.size, encoded });
-  return store;
+  return new FrozenTextEncoder(() => executor, base.checkpoint, text, store);
 }
 
 /** What is said of a state that is gone on from. */
@@ -199,8 +206,8 @@ export async function prepareRun(
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
   const { maxTokens, maxGradNorm, beta1, beta2, gradientCheckpointing } = train;
   const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
-  const store = await encodeCaptions(options, base, dataset, text);
-  const networks = { executor, model, layouts, schedule, text };
+  const frozenText = await encodeCaptions(options, base, dataset, executor, text);
+  const networks = { executor, model, layouts, schedule, text, frozenText };
   const trainer = new LoraTrainer({
     ...networks,
     step: { clipSkip, gradientCheckpointing },
@@ -217,7 +224,6 @@ export async function prepareRun(
           items.map(({ sample }) => frameOf(dataset.samples[sample]!)),
         ),
     },
-    textStore: store,
     captions: captionOptions(config),
     samples: dataset.samples,
     momentsOf: ({ sample, flip }) => latents.moments(sample, flip),

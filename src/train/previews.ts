@@ -21,7 +21,7 @@ import type { NoiseSchedule } from './noise-schedule.ts';
 import { sampleDdim } from './samplers/ddim.ts';
 import { sampleEulerAncestral } from './samplers/euler.ts';
 import { classifierFreeGuidance, type DenoisePair } from './samplers/sampler.ts';
-import { type TextOptions, tokenFeeds } from './text-encoding.ts';
+import { type FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
 /** One picture to be made. */
 export interface PreviewRequest {
@@ -37,6 +37,8 @@ export interface PreviewOptions {
   readonly layouts: readonly LoraLayout[];
   readonly schedule: NoiseSchedule;
   readonly text: TextOptions;
+  /** Has the texts where no text encoder is adapted; they are encoded with the adapter unless given. */
+  readonly frozenText?: FrozenTextEncoder | undefined;
   readonly sampler: 'ddim' | 'euler_a';
   readonly steps: number;
   readonly guidanceScale: number;
@@ -103,7 +105,8 @@ export class PreviewSampler {
   }
 
   async #encode(prompts: readonly string[]): Promise<Values> {
-    const { executor, model, text, layouts } = this.#options;
+    const { executor, model, text, layouts, frozenText } = this.#options;
+    if (frozenText) return frozenText.encode(prompts);
     const feeds = tokenFeeds(model.family, prompts, text);
     const chunks = feeds['ids']!.shape[1]!;
     let graph = this.#text.get(chunks);

@@ -175,6 +175,8 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
       'data.captionVariants=3',
       'data.captionDropout=0.3',
       'output.name=unet',
+      'preview.prompts=[a zibbo]',
+      'preview.steps=2',
     ];
     const again = async () => {
       expect((await train(family, ...settings, ...more)).code).toBe(0);
@@ -185,8 +187,8 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     };
     const first = await again();
     expect(first.texts).toMatchObject({ encoded: true });
-    // Up to three shuffles of each of three captions, and no caption.
-    expect(first.texts!['captions']).toBeLessThanOrEqual(3 * 3 + 1);
+    // Up to three shuffles of each of three captions, no caption, and the preview's prompt.
+    expect(first.texts!['captions']).toBeLessThanOrEqual(3 * 3 + 2);
     const adapter = await openSafetensors(at(`${family}/unet.safetensors`));
     expect([...adapter.entries.keys()].filter((key) => !key.startsWith('lora_unet_'))).toEqual([]);
     adapter.close();
