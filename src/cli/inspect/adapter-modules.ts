@@ -117,6 +117,8 @@ const normBudget = 2e9;
 
 /** Σ (UᵀU)∘(DDᵀ) = ‖U·D‖², without making the product: up [out, r], down [r, in]. */
 function squaredNorm(up: Float32Array, down: Float32Array, rank: number): number {
+  // A file may claim any rank for a factor without values.
+  if (up.length === 0 || down.length === 0) return 0;
   const [outs, ins] = [up.length / rank, down.length / rank];
   let total = 0;
   for (let i = 0; i < rank; i++) {
