@@ -39,6 +39,12 @@ const outputSection = z.strictObject({
     .describe(
       "Number format of the adapter's file. Web UIs expect f16. Training itself is in f32.",
     ),
+  format: z
+    .enum(['kohya', 'diffusers', 'peft'])
+    .default('kohya')
+    .describe(
+      "Names of the tensors: kohya's, which web UIs load, or those of diffusers or PEFT. `sdl-train convert` changes them later.",
+    ),
   saveEverySteps: count()
     .nullable()
     .default(null)

@@ -2,6 +2,7 @@
 
 import { rmSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
+import { runConvert } from '../../src/cli/convert/run-convert.ts';
 import { runInspect } from '../../src/cli/inspect/run-inspect.ts';
 import { kohyaMetadata } from '../../src/export/kohya-metadata.ts';
 import { sd1CheckpointKey } from '../../src/models/sd1/key-map.ts';
@@ -70,6 +71,35 @@ test('inspect of adapters', async () => {
   });
   expect(read).toBeGreaterThan(2000);
   expect(read + refused).toBe(2500);
+});
+
+const convertible: ModelFile = {
+  tensors: new Map([...adapter.tensors].filter(([name]) => !name.includes('hada'))),
+  metadata: new Map([
+    ...adapter.metadata,
+    ['lora_adapter_metadata', '{"text_encoder.lora_alpha":4,"unet.alpha_pattern":{"to_q":1}}'],
+  ]),
+};
+
+test('conversion of adapters', async () => {
+  const formats = ['kohya', 'diffusers', 'peft'];
+  const { read, refused, reasons } = await runCases('conversions', 1000, async (i) => {
+    const [path, output] = [at(`${i}.safetensors`), at(`${i}-out.safetensors`)];
+    writeModel(path, damagedModel(new Rng(7, 'convert', i), convertible));
+    const format = formats[i % 3]!;
+    const options = { format, output, 'fold-alpha': i % 2 === 0, force: false };
+    try {
+      await runConvert(path, options, recordingTerminal());
+      // What was written is an adapter again, whatever it came from.
+      await runInspect(output, { ...all, json: true }, recordingTerminal());
+    } finally {
+      rmSync(path);
+      rmSync(output, { force: true });
+    }
+  });
+  expect(read).toBeGreaterThan(50);
+  expect(refused).toBeGreaterThan(500);
+  expect(reasons.size).toBeGreaterThan(10);
 });
 
 test('opening checkpoints', async () => {
