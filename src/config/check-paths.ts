@@ -46,7 +46,7 @@ export function checkPaths(loaded: LoadedConfig): void {
     key: readonly PropertyKey[],
   ])[] = [
     [webui, 'folder', ['webui']],
-    [base, 'file', ['base']],
+    [loaded.hubModel ? null : base, 'file', ['base']],
     [vae, 'file', ['vae']],
     ...data.folders.map(({ path }, i) => [path, 'folder', ['data', 'folders', i, 'path']] as const),
   ];

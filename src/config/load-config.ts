@@ -8,7 +8,7 @@ import { type ConfigProblem, explainIssue } from './explain-issue.ts';
 import { applyOverride, parseOverride } from './override.ts';
 import { pathKey, readYaml, setOwn } from './read-yaml.ts';
 import { refusal } from './refuse.ts';
-import { type Config, resolveConfig } from './resolve-config.ts';
+import { type Config, type HubModel, resolveConfig } from './resolve-config.ts';
 import { type FileConfig, fileSchema, sectionNames } from './schema.ts';
 
 /** Where a configuration comes from. */
@@ -30,6 +30,8 @@ export interface LoadedConfig {
   readonly sources: ReadonlyMap<string, string>;
   /** What a default was derived from, by path. */
   readonly derived: ReadonlyMap<string, string>;
+  /** The base where it is on the hub and not here yet. */
+  readonly hubModel: HubModel | null;
   /** The file as it was named. */
   readonly path: string;
 }
@@ -216,6 +218,6 @@ export function loadConfig({ path, text, overrides = [], cwd }: ConfigRequest): 
     });
   }
   if (located.length > 0) throw refusal(show(located));
-  const { config, derived } = resolveConfig(fileSchema.parse(root), folder);
-  return { config, sources, derived, path };
+  const resolved = resolveConfig(fileSchema.parse(root), folder);
+  return { ...resolved, sources, path };
 }

@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { revisionPattern } from './hub-id.ts';
 
 /** Largest seed, as web UIs have it: 32 bits. */
 const maxSeed = 2 ** 32 - 1;
@@ -413,10 +414,37 @@ const logSection = z.strictObject({
     ),
 });
 
+const hubSection = z.strictObject({
+  file: text()
+    .nullable()
+    .default(null)
+    .describe(
+      "The .safetensors file to take from the hub's model. Default: the only one, or the folder in diffusers' layout.",
+    ),
+  revision: z
+    .string()
+    .regex(revisionPattern, 'a branch, a tag, or the 40 digits of a commit')
+    .nullable()
+    .default(null)
+    .describe('Branch, tag or commit of the model. Default: main.'),
+  token: text()
+    .nullable()
+    .default(null)
+    .describe(
+      'Access token, for private and gated models. Better kept out of files: default is HF_TOKEN, or the one of `hf auth login`.',
+    ),
+  cacheDir: text()
+    .nullable()
+    .default(null)
+    .describe(
+      "Folder of downloads, shared with Hugging Face's own tools. Default: HF_HUB_CACHE, or hub in HF_HOME (~/.cache/huggingface).",
+    ),
+});
+
 /** A configuration file's content. Sections that are left out are filled in before it is parsed. */
 export const fileSchema = z.strictObject({
   base: text().describe(
-    "The base checkpoint, a .safetensors file. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion.",
+    "The base checkpoint, a .safetensors file. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion. A model on the Hugging Face hub, which is downloaded once: owner/name, owner/name@revision, or its address.",
   ),
   vae: text()
     .nullable()
@@ -430,6 +458,7 @@ export const fileSchema = z.strictObject({
     .describe(
       'Root folder of a web UI (AUTOMATIC1111, Forge): its models are found, and the adapter goes there.',
     ),
+  hub: hubSection.prefault({}).describe('How a base on the Hugging Face hub is got.'),
   output: outputSection.describe('What is written, and where.'),
   lora: loraSection.prefault({}).describe('The adapter that is trained.'),
   data: dataSection.describe('What it learns from.'),
@@ -443,6 +472,7 @@ export const fileSchema = z.strictObject({
 
 /** The sections of a file, for those that are left out or left empty. */
 export const sectionNames = [
+  'hub',
   'output',
   'lora',
   'data',
