@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { UserError } from '../tensor/user-error.ts';
 import { fileError } from '../weights/file-error.ts';
@@ -19,12 +19,16 @@ export interface DownloadOptions {
   readonly target: string;
   /** Bytes that are there. */
   readonly onProgress: (bytes: number) => void;
+  /** Milliseconds without a byte after which a connection counts as cut; a minute unless given. */
+  readonly stallAfter?: number | undefined;
   /** Before the first new attempt, in milliseconds; later ones wait longer. */
   readonly wait: number;
 }
 
 /** Attempts in a row that bring nothing. */
 const mostAttempts = 5;
+
+const usualStall = 60_000;
 
 const sizeOf = (path: string) =>
   stat(path).then(
@@ -50,44 +54,54 @@ function startOf(response: Response, asked: number): number {
   return from === undefined ? asked : Number(from);
 }
 
+/** Writes all of `bytes` at a place: two processes that load the same file write the same bytes. */
+async function writeAt(handle: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  }
+}
+
 /**
  * Asks for the rest of a file and writes it where it belongs.
- * @throws what `fetch` throws where the connection is cut; what has come is written
+ * @throws what `fetch` throws where the connection is cut or stalls; what has come is written
  */
 async function fetchRest(partial: string, options: DownloadOptions): Promise<void> {
-  const { url, settings, file, onProgress } = options;
+  const { url, settings, file, onProgress, stallAfter = usualStall } = options;
   const there = await sizeOf(partial);
-  const headers: Record<string, string> = {};
+  // Compression would change what a range means.
+  const headers: Record<string, string> = { 'Accept-Encoding': 'identity' };
   if (settings.token !== null) headers['Authorization'] = `Bearer ${settings.token}`;
   if (there > 0) headers['Range'] = `bytes=${there}-`;
-  // Compression would change what a range means.
-  headers['Accept-Encoding'] = 'identity';
-  const response = await fetch(url, { headers });
-  if (response.status === 416) {
-    await rm(partial, { force: true });
-    throw new HubAnswer(503, null);
-  }
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw new HubAnswer(response.status, response.headers.get('X-Error-Code'));
-  }
-  let at = startOf(response, there);
-  // At its place, not at the end: two processes that load the same file write the same bytes.
-  const handle = await open(partial, there > 0 ? 'r+' : 'w');
+  const stalled = new AbortController();
+  const reason = new TypeError('fetch failed', { cause: new Error('it stopped sending') });
+  const timer = setTimeout(() => stalled.abort(reason), stallAfter);
   try {
-    if (at > there) throw new HubAnswer(503, null);
-    if (at < there) await handle.truncate(at);
-    for await (const chunk of response.body) {
-      if (at + chunk.length > file.size) break;
-      for (let done = 0; done < chunk.length; ) {
-        done += (await handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
-      }
-      at += chunk.length;
-      onProgress(at);
+    const response = await fetch(url, { headers, signal: stalled.signal });
+    if (!response.ok || response.body === null) {
+      await response.body?.cancel();
+      // What is there is not the start of this file.
+      if (response.status === 416) await rm(partial, { force: true });
+      const code = response.headers.get('X-Error-Code');
+      throw new HubAnswer(response.status === 416 ? 503 : response.status, code);
     }
-    await handle.sync();
+    let at = startOf(response, there);
+    if (at > there) throw new HubAnswer(503, null);
+    const handle = await open(partial, there > 0 ? 'r+' : 'w');
+    try {
+      if (at < there) await handle.truncate(at);
+      for await (const chunk of response.body) {
+        if (at + chunk.length > file.size) break;
+        await writeAt(handle, chunk, at);
+        at += chunk.length;
+        timer.refresh();
+        onProgress(at);
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   } finally {
-    await handle.close();
+    clearTimeout(timer);
   }
 }
 

@@ -31,6 +31,8 @@ export interface FetchOptions {
   readonly onProgress: (progress: HubProgress) => void;
   /** Before a new attempt after a connection was cut, in milliseconds; a second unless given. */
   readonly wait?: number;
+  /** Milliseconds without a byte after which a connection counts as cut. */
+  readonly stallAfter?: number;
 }
 
 const usualWait = 1000;
@@ -42,7 +44,7 @@ async function download(
   request: HubRequest,
   settings: HubSettings,
   { commit, files }: Repository,
-  { onProgress, wait = usualWait }: FetchOptions,
+  { onProgress, stallAfter, wait = usualWait }: FetchOptions,
 ): Promise<string> {
   const all = files.map(({ path }) => path);
   const needed = chooseFiles(request.repo, all, request.file);
@@ -60,6 +62,7 @@ async function download(
       target: blobPath(folder, file),
       onProgress: (bytes) => onProgress({ path, done: before + bytes, total }),
       wait,
+      stallAfter,
     });
     before += file.size;
   }

@@ -35,7 +35,7 @@ test('is downloaded, checked, and used again without a question', async () => {
     0,
     expect.stringMatching(/^downloading someone\/model, \d+.* MB\n$/),
   ]);
-  expect(out).toContain('kind     Stable Diffusion 1.x checkpoint');
+  expect(out).toMatch(/kind +Stable Diffusion 1\.x checkpoint/);
   expect(out).toMatch(/tiny\.safetensors/);
   hub.asked.length = 0;
   const again = await check('someone/model', '--set', 'hub.file=tiny.safetensors');

@@ -16,7 +16,7 @@ const typeBytes: Readonly<Record<string, number>> = {
 }; // biome-ignore format: a table
 
 /** The largest file, which takes no space on the disk: nothing but its header is written. */
-const mostBytes = 2 ** 26;
+const mostBytes = 2 ** 22;
 
 function damagedShape(rng: Rng, shape: Shape): number[] {
   const sizes = [...shape];

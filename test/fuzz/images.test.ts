@@ -17,11 +17,11 @@ let pictures: readonly (readonly [name: string, cases: number, bytes: Buffer])[]
 beforeAll(async () => {
   const picture = noise(24, 16);
   pictures = [
-    ['png', 500, await picture.clone().png().toBuffer()],
+    ['png', 400, await picture.clone().png().toBuffer()],
     ['palette.png', 150, await picture.clone().png({ palette: true }).toBuffer()],
-    ['jpg', 400, await picture.clone().withExif({ IFD0: { Orientation: '6' } }).jpeg().toBuffer()],
+    ['jpg', 300, await picture.clone().withExif({ IFD0: { Orientation: '6' } }).jpeg().toBuffer()],
     ['progressive.jpg', 150, await picture.clone().jpeg({ progressive: true }).toBuffer()],
-    ['webp', 300, await picture.clone().webp().toBuffer()],
+    ['webp', 200, await picture.clone().webp().toBuffer()],
     ['lossless.webp', 150, await picture.clone().webp({ lossless: true }).toBuffer()],
     ['tiff', 200, await picture.clone().tiff().toBuffer()],
     ['avif', 150, await picture.clone().avif({ effort: 0 }).toBuffer()],
@@ -49,5 +49,5 @@ test('pictures', async () => {
     expect(refused).toBeGreaterThan(count / 10);
     refusals += refused;
   }
-  expect(refusals).toBeGreaterThan(800);
+  expect(refusals).toBeGreaterThan(600);
 });

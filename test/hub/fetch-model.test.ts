@@ -62,7 +62,12 @@ async function setUp(files: Readonly<Record<string, Buffer>>, faults: Faults = {
         cacheDir: null,
         ...changes,
       },
-      { env: { ...env, ...moreEnv }, onProgress: (p) => progress.push(p), wait: 1 },
+      {
+        env: { ...env, ...moreEnv },
+        onProgress: (p) => progress.push(p),
+        wait: 1,
+        stallAfter: 300,
+      },
     );
   return { server, progress, get };
 }
@@ -217,6 +222,12 @@ describe('a connection that is cut', () => {
     expect(readFileSync(path).equals(model)).toBe(true);
     expect(largeAsked(server.asked)).toEqual(['store /model.safetensors bytes=150000-']);
     expect(readdirSync(repository('blobs'))).toEqual([blob]);
+  });
+
+  test('that sends no more is given up and goes on', async () => {
+    const { server, get } = await setUp(single, { cuts: 1, cutAt: 70_000, stalls: true });
+    expect(readFileSync(await get()).equals(model)).toBe(true);
+    expect(largeAsked(server.asked).at(-1)).toBe('store /model.safetensors bytes=70000-');
   });
 
   test('a server without ranges sends all of it again', async () => {

@@ -12,6 +12,8 @@ export interface Faults {
   cutAfter?: number;
   /** The same, counted from the start of the file. */
   cutAt?: number;
+  /** Leave the connection open instead of cutting it. */
+  stalls?: boolean;
   /** Send another byte than announced. */
   wrongBytes?: number;
   /** Answer to a range with the whole file. */
@@ -73,7 +75,7 @@ function sendFile(request: IncomingMessage, response: ServerResponse, bytes: Buf
   response.writeHead(start > 0 ? 206 : 200, headers);
   if ((faults.cuts ?? 0) > 0 && bytes.length >= largeFrom) {
     faults.cuts!--;
-    response.write(part.subarray(0, faults.cutAt === undefined ? faults.cutAfter : Math.max(faults.cutAt - start, 0)), () => setTimeout(() => response.destroy(), 20));
+    response.write(part.subarray(0, faults.cutAt === undefined ? faults.cutAfter : Math.max(faults.cutAt - start, 0)), () => setTimeout(() => faults.stalls || response.destroy(), 20));
     return;
   }
   response.end(part);
