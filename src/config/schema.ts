@@ -4,7 +4,7 @@
  */
 
 import { z } from 'zod';
-import { revisionPattern } from './hub-id.ts';
+import { hubSection } from './hub-section.ts';
 
 /** Largest seed, as web UIs have it: 32 bits. */
 const maxSeed = 2 ** 32 - 1;
@@ -411,33 +411,6 @@ const logSection = z.strictObject({
     .default(null)
     .describe(
       'Log file, one JSON object a line. Default: .sdl-train/<name>/log.jsonl in output.dir.',
-    ),
-});
-
-const hubSection = z.strictObject({
-  file: text()
-    .nullable()
-    .default(null)
-    .describe(
-      "The .safetensors file to take from the hub's model. Default: the only one, or the folder in diffusers' layout.",
-    ),
-  revision: z
-    .string()
-    .regex(revisionPattern, 'a branch, a tag, or the 40 digits of a commit')
-    .nullable()
-    .default(null)
-    .describe('Branch, tag or commit of the model. Default: main.'),
-  token: text()
-    .nullable()
-    .default(null)
-    .describe(
-      'Access token, for private and gated models. Better kept out of files: default is HF_TOKEN, or the one of `hf auth login`.',
-    ),
-  cacheDir: text()
-    .nullable()
-    .default(null)
-    .describe(
-      "Folder of downloads, shared with Hugging Face's own tools. Default: HF_HUB_CACHE, or hub in HF_HOME (~/.cache/huggingface).",
     ),
 });
 
