@@ -2,7 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { convertAdapter } from '../../src/export/convert-adapter.ts';
 import type { AdapterFormat } from '../../src/export/names/tensor-keys.ts';
 import { readAdapter } from '../../src/export/read-adapter.ts';
@@ -14,6 +14,8 @@ import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
 import { temporaryFolder } from '../weights/temporary-folder.ts';
+
+vi.setConfig({ testTimeout: 30_000 });
 
 const at = temporaryFolder();
 const golden = join(import.meta.dirname, '../fixtures/golden/sd15');

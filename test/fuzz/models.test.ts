@@ -17,7 +17,7 @@ import { temporaryFolder } from '../weights/temporary-folder.ts';
 import { damagedModel, type ModelFile, writeModel } from './damaged-model.ts';
 import { guardCases, runCases } from './survives.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 const at = temporaryFolder();
 guardCases();
 

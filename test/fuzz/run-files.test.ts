@@ -15,7 +15,7 @@ import { temporaryFolder } from '../weights/temporary-folder.ts';
 import { damagedBytes, damagedJson, oddText, pick } from './damage.ts';
 import { guardCases, runCases } from './survives.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 const at = temporaryFolder();
 guardCases();
 

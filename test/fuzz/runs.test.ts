@@ -11,7 +11,7 @@ import { writeTinyRun } from '../cli/tiny-run.ts';
 import { damagedBytes, pick } from './damage.ts';
 import { guardCases, runCases } from './survives.ts';
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 guardCases();
 
 let folder = '';

@@ -1,7 +1,7 @@
 /** @file Thousands of damaged safetensors files: each is read or refused with one line, never more. */
 
-import { writeFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { rmSync, writeFileSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
 import { Rng } from '../../src/tensor/rng.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { tiny } from '../weights/golden-vectors.ts';
@@ -9,6 +9,7 @@ import { temporaryFolder } from '../weights/temporary-folder.ts';
 import { damagedBytes } from './damage.ts';
 import { guardCases, runCases } from './survives.ts';
 
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 const at = temporaryFolder();
 guardCases();
 const golden = Buffer.from(tiny.expected.file_base64 ?? '', 'base64');
@@ -35,6 +36,7 @@ test('files with damaged bytes', async () => {
       for (const [name, { dtype }] of file.entries) if (dtype) file.readF32Sync(name);
     } finally {
       file.close();
+      rmSync(path);
     }
   });
   // Both ends are met: a damaged value or metadata text is no damage that can be seen.

@@ -10,13 +10,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { fetchModel, type HubProgress } from '../../src/hub/fetch-model.ts';
 import type { HubRequest } from '../../src/hub/hub-settings.ts';
 import { Rng } from '../../src/tensor/rng.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
 import { temporaryFolder } from '../weights/temporary-folder.ts';
 import { commit, type Faults, startHub } from './hub-server.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
 
 const at = temporaryFolder();
 const random = (size: number, name: string) => {
@@ -48,7 +50,11 @@ const folder = {
 }; // biome-ignore format: a table
 
 /** Asks a hub with these files, or one that was started before. */
-async function setUp(files: Readonly<Record<string, Buffer>>, faults: Faults = {}) {
+async function setUp(
+  files: Readonly<Record<string, Buffer>>,
+  faults: Faults = {},
+  stallAfter = 60_000,
+) {
   const server = await startHub(files, faults);
   const progress: HubProgress[] = [];
   const env = { HF_ENDPOINT: server.endpoint, HF_HOME: at('home') };
@@ -66,7 +72,7 @@ async function setUp(files: Readonly<Record<string, Buffer>>, faults: Faults = {
         env: { ...env, ...moreEnv },
         onProgress: (p) => progress.push(p),
         wait: 1,
-        stallAfter: 300,
+        stallAfter,
       },
     );
   return { server, progress, get };
@@ -225,7 +231,7 @@ describe('a connection that is cut', () => {
   });
 
   test('that sends no more is given up and goes on', async () => {
-    const { server, get } = await setUp(single, { cuts: 1, cutAt: 70_000, stalls: true });
+    const { server, get } = await setUp(single, { cuts: 1, cutAt: 70_000, stalls: true }, 1000);
     expect(readFileSync(await get()).equals(model)).toBe(true);
     expect(largeAsked(server.asked).at(-1)).toBe('store /model.safetensors bytes=70000-');
   });
