@@ -33,11 +33,9 @@ test('equal the reference', async () => {
   const expected = await gradients(createReferenceExecutor({ parameters, precision: 'f32' }));
   const found = await gradients(createOnnxExecutor({ parameters }));
   for (const [name, { data }] of Object.entries(expected)) {
-    const largest = data.reduce((most: number, x) => Math.max(most, Math.abs(Number(x))), 0);
-    const error = data.reduce(
-      (most: number, x, i) => Math.max(most, Math.abs(Number(x) - Number(found[name]!.data[i]))),
-      0,
-    );
+    const [right, ours] = [data, found[name]!.data].map((values) => Array.from(values, Number));
+    const largest = Math.max(...right!.map(Math.abs));
+    const error = Math.max(...right!.map((x, i) => Math.abs(x - ours![i]!)));
     // Sums of 1100 float32 products.
     expect(error / largest, name).toBeLessThan(2e-5);
   }
