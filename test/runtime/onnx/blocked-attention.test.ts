@@ -29,7 +29,7 @@ async function gradients(executor: Executor) {
   return values;
 }
 
-test('equal the reference', async () => {
+test('equal the reference', { timeout: 60_000 }, async () => {
   const expected = await gradients(createReferenceExecutor({ parameters, precision: 'f32' }));
   const found = await gradients(createOnnxExecutor({ parameters }));
   for (const [name, { data }] of Object.entries(expected)) {
