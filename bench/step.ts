@@ -99,7 +99,8 @@ async function main(): Promise<void> {
   const executor = createOnnxExecutor({
     parameters: model,
     threads: Number(options.threads),
-    flipWeights: !options['no-flip'],
+    // As the trainer does: whoever recomputes to save memory does not keep kernels twice.
+    flipWeights: !(options['no-flip'] || options.checkpointing),
     spinning: !options['no-spinning'],
     ...(options.profile ? { profilePrefix: options.profile } : {}),
   });

@@ -10,9 +10,9 @@ export const baseSizes: Sd1Sizes = {
   unet: {
     inChannels: 4,
     outChannels: 4,
-    channels: [128, 64, 64, 64],
+    channels: [96, 96],
     layersPerBlock: 1,
-    attention: [false, true, true, false],
+    attention: [true, true],
     contextChannels: 56,
   },
   text: { vocabulary: 49408, positions: 77, hidden: 56, inner: 224, layers: 4 },

@@ -54,6 +54,10 @@ export function explainUsage(
     }
     return unknownArgument(positional ?? names[0]!, commands, !named);
   }
+  const choice = /Argument: (.*), Given: (.*), Choices: (.*)/.exec(message);
+  if (choice) return `--${choice[1]} ${choice[2]}: expected one of ${choice[3]}`;
+  const required = /^Missing required argument: (.*)$/.exec(message)?.[1];
+  if (required !== undefined) return `--${required} is missing`;
   const lacking = /^Not enough arguments following: (.*)$/.exec(message)?.[1];
   if (lacking !== undefined) return `--${lacking} needs a value`;
   if (/^Not enough non-option arguments/.test(message)) {

@@ -7,6 +7,7 @@ import { printConfig } from '../config/print-config.ts';
 import type { Config } from '../config/resolve-config.ts';
 import { findLoraFolder } from '../export/output-folder.ts';
 import { UserError } from '../tensor/user-error.ts';
+import { fetchBase } from './fetch-base.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Options of the command line that make up a configuration. */
@@ -57,7 +58,8 @@ export function loadRunConfig({ config: path, set }: ConfigArguments): LoadedCon
     );
   }
   const loaded = loadConfig({ path, overrides: set ?? [] });
-  return { ...loaded, config: locateWebUi(loaded.config) };
+  const config = locateWebUi(loaded.config);
+  return { ...loaded, config: loaded.hubModel ? { ...config, base: loaded.config.base } : config };
 }
 
 /** Prints the configuration where that is asked for; hands it to `action` otherwise. */
@@ -67,7 +69,7 @@ export async function withConfig(
   action: (loaded: LoadedConfig) => Promise<number>,
 ): Promise<number> {
   const loaded = loadRunConfig(options);
-  if (!options['print-config']) return action(loaded);
+  if (!options['print-config']) return action(await fetchBase(loaded, terminal));
   terminal.print(printConfig(loaded).trimEnd());
   return 0;
 }

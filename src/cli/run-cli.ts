@@ -5,13 +5,14 @@ import yargs from 'yargs';
 import { UserError } from '../tensor/user-error.ts';
 import { checkCommand } from './check.ts';
 import type { Action } from './command.ts';
+import { convertCommand } from './convert.ts';
 import { doctorCommand } from './doctor.ts';
 import { inspectCommand } from './inspect.ts';
 import { reportError } from './report-error.ts';
 import type { Terminal } from './terminal.ts';
 import { trainCommand } from './train.ts';
 
-const commands = [trainCommand, checkCommand, inspectCommand, doctorCommand];
+const commands = [trainCommand, checkCommand, inspectCommand, convertCommand, doctorCommand];
 
 /** Version of this program, from its package. */
 function packageVersion(): string {

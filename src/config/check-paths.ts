@@ -2,10 +2,10 @@
 
 import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { UserError } from '../tensor/user-error.ts';
 import { showPath } from './explain-issue.ts';
 import type { LoadedConfig } from './load-config.ts';
 import { originOf } from './print-config.ts';
+import { refusal } from './refuse.ts';
 import { nearest } from './suggest-key.ts';
 
 type Kind = 'file' | 'folder' | 'file or folder';
@@ -46,7 +46,7 @@ export function checkPaths(loaded: LoadedConfig): void {
     key: readonly PropertyKey[],
   ])[] = [
     [webui, 'folder', ['webui']],
-    [base, 'file or folder', ['base']],
+    [loaded.hubModel ? null : base, 'file or folder', ['base']],
     [vae, 'file', ['vae']],
     ...data.folders.map(({ path }, i) => [path, 'folder', ['data', 'folders', i, 'path']] as const),
   ];
@@ -54,5 +54,5 @@ export function checkPaths(loaded: LoadedConfig): void {
     const found = path === null ? undefined : complaint(path, kind);
     return found ? [`${originOf(loaded, key)}: ${showPath(key)}: ${found}`] : [];
   });
-  if (lines.length > 0) throw new UserError(lines.join('\n'), 2);
+  if (lines.length > 0) throw refusal(lines);
 }

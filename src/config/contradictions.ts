@@ -1,5 +1,6 @@
 /** @file Values that are right one by one and wrong together, or that would have no effect. */
 
+import { readHubId } from './hub-id.ts';
 import type { FileConfig } from './schema.ts';
 
 /** Keys that contradict each other. */
@@ -16,6 +17,34 @@ const rule = (keys: readonly string[], message: string): Contradiction => ({ key
 /** A value that differs from its default, but that nothing would read. */
 const unused = (key: string, because: string, other: string): Contradiction =>
   rule([key, other], `${key} would have no effect: ${because}`);
+
+const hub: Rule = ({ base, hub: h }) => {
+  const id = readHubId(base);
+  const isGiven = (['file', 'revision', 'token', 'cacheDir'] as const).filter(
+    (key) => h[key] !== null,
+  );
+  if (id === null) {
+    return isGiven.map((key) =>
+      unused(`hub.${key}`, 'base is a file, not a model on the hub', 'base'),
+    );
+  }
+  return [
+    h.revision !== null &&
+      id.revision !== null &&
+      h.revision !== id.revision &&
+      rule(
+        ['hub.revision', 'base'],
+        `hub.revision is ${h.revision}, and base names ${id.revision}: keep one`,
+      ),
+    h.file !== null &&
+      id.file !== null &&
+      h.file !== id.file &&
+      rule(['hub.file', 'base'], `hub.file is ${h.file}, and base names ${id.file}: keep one`),
+    h.file !== null &&
+      !h.file.endsWith('.safetensors') &&
+      rule(['hub.file'], `hub.file: a name that ends with .safetensors is expected`),
+  ];
+};
 
 const output: Rule = ({ output: o }) => [
   o.keepLast !== null &&
@@ -184,7 +213,7 @@ const device: Rule = ({ device: d }) => [
 
 /** All contradictions of a parsed file. */
 export function findContradictions(config: FileConfig): readonly Contradiction[] {
-  return [output, lora, resolution, captions, length, preview, device]
+  return [hub, output, lora, resolution, captions, length, preview, device]
     .flatMap((find) => find(config))
     .filter((found) => found !== null && found !== false);
 }

@@ -7,7 +7,8 @@ import { findContradictions } from './contradictions.ts';
 import { type ConfigProblem, explainIssue } from './explain-issue.ts';
 import { applyOverride, parseOverride } from './override.ts';
 import { pathKey, readYaml, setOwn } from './read-yaml.ts';
-import { type Config, resolveConfig } from './resolve-config.ts';
+import { refusal } from './refuse.ts';
+import { type Config, type HubModel, resolveConfig } from './resolve-config.ts';
 import { type FileConfig, fileSchema, sectionNames } from './schema.ts';
 
 /** Where a configuration comes from. */
@@ -29,6 +30,8 @@ export interface LoadedConfig {
   readonly sources: ReadonlyMap<string, string>;
   /** What a default was derived from, by path. */
   readonly derived: ReadonlyMap<string, string>;
+  /** The base where it is on the hub and not here yet. */
+  readonly hubModel: HubModel | null;
   /** The file as it was named. */
   readonly path: string;
 }
@@ -36,7 +39,8 @@ export interface LoadedConfig {
 /** No configuration is as long; something else was given. */
 const maxBytes = 1024 * 1024;
 
-const fail = (lines: readonly string[]) => new UserError(lines.join('\n'), 2);
+/** A broken file's mistakes are mostly consequences of the first. */
+const mostOfBroken = 3;
 
 function readText(path: string, cwd: string): string {
   let bytes: Buffer;
@@ -45,7 +49,7 @@ function readText(path: string, cwd: string): string {
     try {
       const { size } = fstatSync(file);
       if (size > maxBytes) {
-        throw fail([
+        throw refusal([
           `${path}: ${size} bytes are too many for a configuration; expected a YAML file`,
         ]);
       }
@@ -57,19 +61,19 @@ function readText(path: string, cwd: string): string {
     if (error instanceof UserError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') {
-      throw fail([
+      throw refusal([
         `${path}: no such file; give a configuration, as --config configs/character.yaml`,
       ]);
     }
-    if (code === 'EISDIR') throw fail([`${path}: a folder; expected a YAML file`]);
-    throw fail([`${path}: cannot be read: ${(error as Error).message}`]);
+    if (code === 'EISDIR') throw refusal([`${path}: a folder; expected a YAML file`]);
+    throw refusal([`${path}: cannot be read: ${(error as Error).message}`]);
   }
   return decode(path, bytes);
 }
 
 function decode(path: string, bytes: Buffer): string {
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
-    throw fail([`${path}: saved as UTF-16; save it as UTF-8`]);
+    throw refusal([`${path}: saved as UTF-16; save it as UTF-8`]);
   }
   const decoder = new TextDecoder('utf-8', { fatal: true });
   try {
@@ -87,7 +91,7 @@ function decode(path: string, bytes: Buffer): string {
       }
       start = end + 1;
     }
-    throw fail([`${path}:${line}: not UTF-8 text; save the file as UTF-8`]);
+    throw refusal([`${path}:${line}: not UTF-8 text; save the file as UTF-8`]);
   }
 }
 
@@ -164,14 +168,14 @@ function contentOf(path: string, text: string) {
     line,
     text: `${path}:${line}: ${message}`,
   }));
-  if (content.broken) throw fail(show(problems));
+  if (content.broken) throw refusal(show(problems), mostOfBroken);
   if (content.value === null) {
-    throw fail([`${path}: the file is empty; start from configs/character.yaml`]);
+    throw refusal([`${path}: the file is empty; start from configs/character.yaml`]);
   }
   if (typeof content.value !== 'object' || Array.isArray(content.value)) {
     const found = Array.isArray(content.value) ? 'a list' : 'a text';
     const expected = 'expected keys, such as base: model.safetensors';
-    throw fail([`${path}:1: ${found} at the top; ${expected}`]);
+    throw refusal([`${path}:1: ${found} at the top; ${expected}`]);
   }
   const root = content.value as Record<string, unknown>;
   const sources = new Map<string, string>();
@@ -213,7 +217,7 @@ export function loadConfig({ path, text, overrides = [], cwd }: ConfigRequest): 
       text: `${source ?? path}: ${message}`,
     });
   }
-  if (located.length > 0) throw fail(show(located));
-  const { config, derived } = resolveConfig(fileSchema.parse(root), folder);
-  return { config, sources, derived, path };
+  if (located.length > 0) throw refusal(show(located));
+  const resolved = resolveConfig(fileSchema.parse(root), folder);
+  return { ...resolved, sources, path };
 }

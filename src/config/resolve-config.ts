@@ -2,6 +2,7 @@
 
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { hubModelOf } from './hub-id.ts';
 import type { FileConfig } from './schema.ts';
 
 type Section<K extends keyof FileConfig> = NonNullable<FileConfig[K]>;
@@ -28,7 +29,9 @@ type Preview = Filled<Omit<Section<'preview'>, 'prompts'>, 'enabled' | 'width' |
  * `lora` leaves that part out; `data.resolution` is [width, height].
  */
 export type Config = DeepReadonly<
-  Omit<FileConfig, 'output' | 'lora' | 'data' | 'train' | 'preview' | 'log'> & {
+  Omit<FileConfig, 'hub' | 'output' | 'lora' | 'data' | 'train' | 'preview' | 'log'> & {
+    /** Without the token, which is shown and kept nowhere. */
+    hub: Omit<Section<'hub'>, 'token'>;
     output: Filled<Section<'output'>, 'dir'>;
     lora: Filled<Section<'lora'>, 'alpha'>;
     data: Filled<Omit<Section<'data'>, 'resolution'>, 'cacheDir'> & {
@@ -45,6 +48,17 @@ export interface Resolved {
   readonly config: Config;
   /** By path, such as `lora.alpha` → `lora.rank`. */
   readonly derived: ReadonlyMap<string, string>;
+  /** The base where it is on the hub; null where it is a path. */
+  readonly hubModel: HubModel | null;
+}
+
+/** A base on the hub, and how to get it; null stands for the environment's. */
+export interface HubModel {
+  readonly repo: string;
+  readonly revision: string;
+  readonly file: string | null;
+  readonly token: string | null;
+  readonly cacheDir: string | null;
 }
 
 /** Resolves a path of the file against the working directory; `~/` is the home folder. */
@@ -70,6 +84,17 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
   }
   const path = (given: string) => resolvePath(cwd, given);
 
+  const { token, ...hub } = file.hub;
+  const cacheDir = hub.cacheDir === null ? null : path(hub.cacheDir);
+  const id = hubModelOf(file.base, cwd);
+  const hubModel: HubModel | null = id && {
+    repo: id.repo,
+    revision: hub.revision ?? id.revision ?? 'main',
+    file: hub.file ?? id.file,
+    token,
+    cacheDir,
+  };
+
   const webui = file.webui === null ? null : path(file.webui);
   const models = webui ? "the web UI's models/Lora" : 'models/Lora';
   const dir = path(
@@ -88,9 +113,10 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
     typeof data.resolution === 'number' ? [data.resolution, data.resolution] : data.resolution;
 
   const config: Config = {
-    base: modelPath(cwd, file.base, webui, 'Stable-diffusion'),
+    base: id ? file.base : modelPath(cwd, file.base, webui, 'Stable-diffusion'),
     vae: file.vae === null ? null : modelPath(cwd, file.vae, webui, 'VAE'),
     webui,
+    hub: { ...hub, cacheDir },
     output: { ...file.output, dir },
     lora: { ...lora, alpha: fill('lora.alpha', lora.alpha, 'lora.rank', lora.rank) },
     data: {
@@ -137,5 +163,5 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
       ),
     },
   };
-  return { config, derived };
+  return { config, derived, hubModel };
 }

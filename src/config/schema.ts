@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { hubSection } from './hub-section.ts';
 
 /** Largest seed, as web UIs have it: 32 bits. */
 const maxSeed = 2 ** 32 - 1;
@@ -38,6 +39,12 @@ const outputSection = z.strictObject({
     .default('f16')
     .describe(
       "Number format of the adapter's file. Web UIs expect f16. Training itself is in f32.",
+    ),
+  format: z
+    .enum(['kohya', 'diffusers', 'peft'])
+    .default('kohya')
+    .describe(
+      "Names of the tensors: kohya's, which web UIs load, or those of diffusers or PEFT. `sdl-train convert` changes them later.",
     ),
   saveEverySteps: count()
     .nullable()
@@ -430,7 +437,7 @@ const logSection = z.strictObject({
 /** A configuration file's content. Sections that are left out are filled in before it is parsed. */
 export const fileSchema = z.strictObject({
   base: text().describe(
-    "The base model: a .safetensors checkpoint, or a folder of diffusers. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion.",
+    "The base model: a .safetensors checkpoint, or a folder of diffusers. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion. A model on the Hugging Face hub, which is downloaded once: owner/name, owner/name@revision, or its address.",
   ),
   vae: text()
     .nullable()
@@ -444,6 +451,7 @@ export const fileSchema = z.strictObject({
     .describe(
       'Root folder of a web UI (AUTOMATIC1111, Forge): its models are found, and the adapter goes there.',
     ),
+  hub: hubSection.prefault({}).describe('How a base on the Hugging Face hub is got.'),
   output: outputSection.describe('What is written, and where.'),
   lora: loraSection.prefault({}).describe('The adapter that is trained.'),
   data: dataSection.describe('What it learns from.'),
@@ -457,6 +465,7 @@ export const fileSchema = z.strictObject({
 
 /** The sections of a file, for those that are left out or left empty. */
 export const sectionNames = [
+  'hub',
   'output',
   'lora',
   'data',

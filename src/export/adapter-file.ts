@@ -3,10 +3,13 @@
 import { f32ToBf16, f32ToF16 } from '../tensor/half.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { UserError } from '../tensor/user-error.ts';
-import { sshsLegacyHash, sshsModelHash } from '../weights/hashes.ts';
 import { findNonFinite } from '../weights/non-finite.ts';
 import type { Metadata } from '../weights/safetensors-header.ts';
-import { dataChunks, serializeHeader } from '../weights/safetensors-writer.ts';
+import { scalesKey, writeScales } from './adapter-scales.ts';
+import { type HashedContent, hashedContent } from './hashed-content.ts';
+import type { AdapterFamily } from './kohya-metadata.ts';
+import { type LayerName, readKohyaName } from './names/layer-name.ts';
+import { type AdapterFormat, type LayerKeys, layerKeys } from './names/tensor-keys.ts';
 
 /** One adapted layer, `W' = W + (alpha / r) · up · down`. */
 export interface AdapterModule {
@@ -23,16 +26,18 @@ export interface AdapterModule {
 export type AdapterPrecision = 'f32' | 'f16' | 'bf16';
 
 /** A file ready to be written. */
-export interface AdapterFile {
+export interface AdapterFile extends HashedContent {
   /** By key; float values before they are rounded. */
   readonly expected: ReadonlyMap<string, Tensor<'f32'>>;
-  /** With both hashes at the end. */
-  readonly metadata: Metadata;
-  /** The bytes of the file, in pieces. */
-  readonly chunks: readonly Uint8Array[];
-  /** SHA-256 of the data section, which is also `sshs_model_hash`. */
-  readonly modelHash: string;
 }
+
+/** How the tensors of a file are named, and for which models. */
+export interface AdapterNaming {
+  readonly format: AdapterFormat;
+  readonly family: AdapterFamily;
+}
+
+const kohyaNaming: AdapterNaming = { format: 'kohya', family: 'sd1' };
 
 /** The smallest magnitude that becomes infinite: half a step above the largest finite value. */
 const overflow: { readonly [P in AdapterPrecision]: number } = {
@@ -82,51 +87,76 @@ function rounded({ shape, data }: Tensor<'f32'>, precision: AdapterPrecision): T
   return { dtype: 'f32', shape, data };
 }
 
+function layerOf(name: string): LayerName {
+  const layer = readKohyaName(name);
+  if (layer === null) throw new Error(`internal: no layer is called ${name}`);
+  return layer;
+}
+
+/** kohya's keys are those of the module's own name, whatever the model. */
+function keysOf(name: string, { format, family }: AdapterNaming): LayerKeys {
+  if (format === 'kohya') {
+    const [down, up] = [`${name}.lora_down.weight`, `${name}.lora_up.weight`];
+    return { down, up, alpha: `${name}.alpha` };
+  }
+  const keys = layerKeys(layerOf(name), format, family);
+  if (keys === null) throw new Error(`internal: ${name} has no name in ${format}`);
+  return keys;
+}
+
 /** All keys of the file with their float values. */
-function expectedTensors(modules: readonly AdapterModule[]): Map<string, Tensor<'f32'>> {
+function expectedTensors(
+  modules: readonly AdapterModule[],
+  naming: AdapterNaming,
+): Map<string, Tensor<'f32'>> {
   const expected = new Map<string, Tensor<'f32'>>();
   for (const module of modules) {
     checkModule(module);
     const { name, down, up, alpha } = module;
-    if (expected.has(`${name}.alpha`)) throw new Error(`internal: adapter module ${name} twice`);
-    expected.set(`${name}.alpha`, { dtype: 'f32', shape: [], data: Float32Array.of(alpha) });
-    expected.set(`${name}.lora_down.weight`, down);
-    expected.set(`${name}.lora_up.weight`, up);
+    const keys = keysOf(name, naming);
+    if (expected.has(keys.down)) throw new Error(`internal: adapter module ${name} twice`);
+    if (keys.alpha !== null) {
+      expected.set(keys.alpha, { dtype: 'f32', shape: [], data: Float32Array.of(alpha) });
+    }
+    expected.set(keys.down, down).set(keys.up, up);
   }
   return expected;
 }
 
+/** The metadata with what other forms than kohya's keep there: the scales. */
+function completeMetadata(
+  modules: readonly AdapterModule[],
+  metadata: Metadata,
+  format: AdapterFormat,
+): Metadata {
+  if (format === 'kohya') return metadata;
+  const scales = modules.map(({ name, down, alpha }) => ({
+    layer: layerOf(name),
+    rank: down.shape[0]!,
+    alpha,
+  }));
+  return new Map([...metadata, ['format', 'pt'], [scalesKey, writeScales(scales)]]);
+}
+
 /**
- * Makes the file: `alpha`, `lora_down.weight` and `lora_up.weight` of every module in one
- * precision, the metadata with `ss_*` first, and `sshs_model_hash` and `sshs_legacy_hash`.
+ * Makes the file: scale and factors of every module in one precision, the metadata with `ss_*`
+ * first, and `sshs_model_hash` and `sshs_legacy_hash`.
+ * @param naming kohya's unless given
  * @throws UserError where a value is not finite or would not be in this precision
  */
 export function adapterFile(
   modules: readonly AdapterModule[],
   metadata: Metadata,
   precision: AdapterPrecision,
+  naming: AdapterNaming = kohyaNaming,
 ): AdapterFile {
-  const expected = expectedTensors(modules);
+  const expected = expectedTensors(modules, naming);
   for (const [key, { data }] of expected) checkValues(key, data, precision);
   const tensors = new Map(
     Array.from(expected, ([key, tensor]) => [key, rounded(tensor, precision)]),
   );
-  const data = dataChunks(tensors);
-  const modelHash = sshsModelHash(data);
-  const training = [...metadata].filter(([key]) => key.startsWith('ss_'));
-  const others = [...metadata].filter(([key]) => !/^ss(hs)?_/.test(key));
-  // The legacy hash is that of a file with the training fields alone (format of kohya's tools).
-  const legacyHash = sshsLegacyHash([serializeHeader(tensors, new Map(training)), ...data]);
-  const complete = new Map([
-    ...training,
-    ...others,
-    ['sshs_model_hash', modelHash] as const,
-    ['sshs_legacy_hash', legacyHash] as const,
-  ]);
   return {
     expected,
-    metadata: complete,
-    chunks: [serializeHeader(tensors, complete), ...data],
-    modelHash,
+    ...hashedContent(tensors, completeMetadata(modules, metadata, naming.format)),
   };
 }

@@ -9,6 +9,7 @@ import type { Metadata } from '../weights/safetensors-header.ts';
 import {
   type AdapterFile,
   type AdapterModule,
+  type AdapterNaming,
   type AdapterPrecision,
   adapterFile,
 } from './adapter-file.ts';
@@ -48,7 +49,7 @@ function difference(
 }
 
 /**
- * Writes an adapter in kohya's format, wholly or not at all: the temporary file is read back and
+ * Writes an adapter, wholly or not at all: the temporary file is read back and
  * compared, tensor by tensor, before it gets its name.
  * @param options.metadata of `kohyaMetadata`; the `sshs_*` hashes are added here
  * @returns SHA-256 of the data section, which the web UI shows the first 12 digits of
@@ -59,9 +60,11 @@ export async function writeAdapter(options: {
   readonly modules: readonly AdapterModule[];
   readonly metadata: Metadata;
   readonly precision: AdapterPrecision;
+  /** kohya's names unless given. */
+  readonly naming?: AdapterNaming;
 }): Promise<string> {
-  const { path, modules, metadata, precision } = options;
-  const content = adapterFile(modules, metadata, precision);
+  const { path, modules, metadata, precision, naming } = options;
+  const content = adapterFile(modules, metadata, precision, naming);
   await writeFileAtomic(path, content.chunks, async (temporary) => {
     const file = await openSafetensors(temporary);
     try {

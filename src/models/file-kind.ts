@@ -44,7 +44,7 @@ export const fileKindNames: { readonly [K in FileKind]: string } = {
 };
 
 const adapterKey =
-  /^lora_|\.lora_(down|up|A|B|mid)\.|[._]lora\.(down|up)\.|\.hada_w\d|\.lokr_w\d|\.oft_blocks|\.dora_scale$/;
+  /^lora_|\.lora_(down|up|A|B|mid)\.|[._]lora(_linear_layer)?\.(down|up)\.|\.hada_w\d|\.lokr_w\d|\.oft_blocks|\.dora_scale$/;
 
 const unet = 'model.diffusion_model.';
 

@@ -37,7 +37,7 @@ const programBytes = 250e6;
 const views: ReadonlySet<Node['op']> = new Set(['reshape', 'barrier']);
 
 /** Scores of attention that are held at once by its gradient, which goes through them in parts. */
-const scoresAtOnce = 32 * 1024 * 1024;
+const scoresAtOnce = 8 * 1024 * 1024;
 
 /** Bytes that an operation takes and gives back: the scores of attention and their gradient. */
 function workspaceBytes(node: Node): number {

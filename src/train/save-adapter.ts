@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { AdapterPrecision } from '../export/adapter-file.ts';
 import { kohyaMetadata, type RunDescription, type SavePoint } from '../export/kohya-metadata.ts';
+import type { AdapterFormat } from '../export/names/tensor-keys.ts';
 import { writeCard } from '../export/sidecars.ts';
 import { writeAdapter } from '../export/write-adapter.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
@@ -15,6 +16,7 @@ export interface SaveAdapterOptions {
   readonly executor: Executor;
   readonly layouts: readonly LoraLayout[];
   readonly precision: AdapterPrecision;
+  readonly format: AdapterFormat;
   readonly run: RunDescription;
   readonly savePoint: SavePoint;
   /** Writes `<name>.json` beside it; only the finished adapter has one. */
@@ -31,12 +33,14 @@ const preferredWeight = 1;
  * @throws UserError where it cannot be written, or holds values that are not finite
  */
 export async function saveAdapter(options: SaveAdapterOptions): Promise<void> {
-  const { path, executor, layouts, precision, run, savePoint } = options;
+  const { path, executor, layouts, precision, format, run, savePoint } = options;
   await mkdir(dirname(path), { recursive: true });
   const modules = layouts.flatMap((layout) =>
     loraModules(layout, executor.readVariable(layout.variable).data),
   );
-  await writeAdapter({ path, modules, metadata: kohyaMetadata(run, savePoint), precision });
+  const naming = { format, family: run.family };
+  const metadata = kohyaMetadata(run, savePoint);
+  await writeAdapter({ path, modules, metadata, precision, naming });
   if (!options.card) return;
   await writeCard(path, {
     ...(run.description === null ? {} : { description: run.description }),

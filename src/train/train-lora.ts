@@ -114,12 +114,21 @@ async function takeStep({ config: { train, lora }, plan, state, trainer }: Run):
 /** Saves the adapter as it is now. */
 async function saveAt(path: string, run: Run, { log, onProgress }: TrainLoraOptions) {
   const { config, plan, state, folder, executor, layouts, description } = run;
-  const { precision } = config.output;
+  const { precision, format } = config.output;
   const last = state.step === plan.totalSteps;
   onProgress({ phase: 'save', done: state.step, total: plan.totalSteps, text: path });
   const epoch = last ? plan.epochs : Math.max(1, plan.epochsDone(state.step));
   const savePoint = { steps: state.step, epoch, finishedAt: description.startedAt };
-  const what = { path, executor, layouts, precision, run: description, savePoint, card: last };
+  const what = {
+    path,
+    executor,
+    layouts,
+    precision,
+    format,
+    run: description,
+    savePoint,
+    card: last,
+  };
   await folder.saveAdapter(what, state.saved);
   log('saved', { path, step: state.step });
 }

@@ -6,6 +6,7 @@ import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
 import { UserError } from '../tensor/user-error.ts';
+import { shown } from '../weights/file-error.ts';
 import { openSafetensors, type SafetensorsFile } from '../weights/safetensors-file.ts';
 import { writeSafetensors } from '../weights/safetensors-writer.ts';
 import { momentVariables } from './lora-step.ts';
@@ -86,7 +87,7 @@ export type FoundState =
 /** A whole number that is not negative. */
 function countIn({ metadata }: SafetensorsFile, key: string): number {
   const text = metadata.get(key) ?? '';
-  if (!/^\d+$/.test(text)) throw new UserError(`its ${key} is "${text}"`);
+  if (!/^\d{1,15}$/.test(text)) throw new UserError(`its ${key} is ${shown(text)}`);
   return Number(text);
 }
 
@@ -107,15 +108,25 @@ async function vectorIn(file: SafetensorsFile, name: string, length: number) {
   return values;
 }
 
+const isText = (value: unknown) => typeof value === 'string';
+
+function fingerprintIn(file: SafetensorsFile): Fingerprint {
+  const value = jsonIn(file, 'fingerprint');
+  const isRecord = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (isRecord && Object.values(value).every(isText)) return value as Fingerprint;
+  throw new UserError('its fingerprint is no record of texts');
+}
+
 async function readRunState(file: SafetensorsFile): Promise<RunState> {
   const step = countIn(file, 'step');
   const saved = jsonIn(file, 'saved');
   if (!Array.isArray(saved)) throw new UserError('its saved is no list');
+  if (!saved.every(isText)) throw new UserError('its saved is no list of names');
   return {
     step,
     updates: countIn(file, 'updates'),
     startedAt: countIn(file, 'startedAt'),
-    saved: saved.map(String),
+    saved,
     history: {
       losses: Array.from(await vectorIn(file, 'history.loss', step)),
       learningRates: Array.from(await vectorIn(file, 'history.learningRate', step)),
@@ -137,7 +148,7 @@ async function readState(
   if (file.metadata.get('sdl-train.state') !== formatVersion) {
     throw new UserError('it is no state of this version of sdl-train');
   }
-  const found = jsonIn(file, 'fingerprint') as Fingerprint;
+  const found = fingerprintIn(file);
   const state = await readRunState(file);
   const differing = differences(found, fingerprint);
   const hasOtherLength = canGoOnWith(differing, state, fingerprint);

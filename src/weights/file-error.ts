@@ -30,8 +30,10 @@ export type Action = 'read' | 'write';
 
 /** The text on one line, its control characters made visible, at most 120 characters. */
 export function shown(text: string): string {
-  const line = JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text);
-  return line;
+  return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text).replace(
+    /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /**

@@ -148,12 +148,15 @@ class HeaderText {
   }
 }
 
-/** Bytes of a tensor, or null where the type is not known or the bits don't fill whole bytes. */
+/** Bytes of a tensor, infinite where no file could have them; null where the type is not known. */
 function byteSize(stored: string, shape: Shape): number | null {
+  // Without the zeros, so that the others are held to what a number can count, as other readers do.
+  const elements = shape.reduce((n, d) => n * (d || 1), 1);
   const type = storedType(stored);
+  const bytes = (elements * (type?.bits ?? 8)) / 8;
+  if (!Number.isSafeInteger(elements)) return Number.POSITIVE_INFINITY;
   if (!type) return null;
   if (shape.includes(0)) return 0;
-  const bytes = (shape.reduce((n, d) => n * d, 1) * type.bits) / 8;
   return Number.isSafeInteger(bytes) ? bytes : Number.POSITIVE_INFINITY;
 }
 

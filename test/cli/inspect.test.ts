@@ -149,6 +149,15 @@ describe('files of others', () => {
     expect(out).toMatch(/step +7$/m);
   });
 
+  test('a rank that has no values', async () => {
+    const name = 'lora_unet_mid_block_attentions_0_proj_in';
+    const shapes = { [`${name}.lora_down.weight`]: [1e9, 0], [`${name}.lora_up.weight`]: [0, 1e9] };
+    await writeShapes(at('empty.safetensors'), shapes);
+    const { code, out } = await run('inspect', at('empty.safetensors'));
+    expect(code).toBe(0);
+    expect(out).toContain('0, not trained');
+  });
+
   test('damage and lies: NaN, a wrong hash, metadata that would move the cursor', async () => {
     const name = 'lora_unet_mid_block_attentions_0_proj_in';
     const tensors = new Map([

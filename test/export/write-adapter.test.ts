@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type AdapterModule, adapterFile } from '../../src/export/adapter-file.ts';
 import { kohyaMetadata } from '../../src/export/kohya-metadata.ts';
+import { readAdapter } from '../../src/export/read-adapter.ts';
 import { writeAdapter } from '../../src/export/write-adapter.ts';
 import { f16Bits } from '../../src/tensor/half.ts';
 import { Rng } from '../../src/tensor/rng.ts';
@@ -141,6 +142,24 @@ describe('writeAdapter', () => {
     expect(() => adapterFile([linear, linear], metadata, 'f16')).toThrow('internal');
   });
 });
+
+test.each(['diffusers', 'peft'] as const)(
+  'names of %s, with the scale beside them',
+  async (format) => {
+    const path = at(`${format}.safetensors`);
+    const name = 'lora_unet_mid_block_attentions_0_proj_in';
+    const module: AdapterModule = { name, down: f32([2, 3]), up: f32([4, 2]), alpha: 1 };
+    const naming = { format, family: 'sd1' } as const;
+    await writeAdapter({ path, modules: [module], metadata, precision: 'f16', naming });
+    const file = await openSafetensors(path);
+    const part = format === 'peft' ? 'lora_A' : 'lora.down';
+    expect([...file.entries.keys()][0]).toBe(`unet.mid_block.attentions.0.proj_in.${part}.weight`);
+    expect(file.entries.size).toBe(2);
+    expect(readAdapter(file).layers[0]?.alpha).toBe(1);
+    expect(file.metadata.get('ss_output_name')).toBe(metadata.get('ss_output_name'));
+    file.close();
+  },
+);
 
 describe('adapterFile', () => {
   test('puts its own hashes in the place of given ones', () => {

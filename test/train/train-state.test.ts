@@ -96,6 +96,8 @@ test.each([
   ['step', '-1', 'its step is "-1"'],
   ['step', '4', 'its history.loss has 3 values, not 4'],
   ['saved', '7', 'its saved is no list'],
+  ['saved', '[{}]', 'its saved is no list of names'],
+  ['fingerprint', 'null', 'its fingerprint is no record of texts'],
   ['sdl-train.state', '99', 'it is no state of this version of sdl-train'],
 ])('a state whose %s is %s is refused', async (key, text, reason) => {
   const changed = join(folder, 'changed.sdlstate');

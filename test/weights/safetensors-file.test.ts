@@ -135,6 +135,7 @@ const damagedHeaders = [
     'U8 [3] takes 3 bytes, data_offsets give 8',
   ],
   ['a huge shape', `{"a":${u8(0, 8, [2 ** 40, 2 ** 40])}}`, 'no possible number'],
+  ['a huge shape without values', `{"a":${u8(0, 0, [0, 2 ** 40, 2 ** 40])}}`, 'no possible number'],
   ['a negative size', `{"a":${u8(0, 8, [-8])}}`, 'found "-8"'],
   ['a broken size', `{"a":${u8(0, 8, [1.5])}}`, 'found "1.5"'],
   [

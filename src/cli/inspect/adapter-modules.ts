@@ -4,7 +4,7 @@ import { sizeOf } from '../../tensor/shape.ts';
 import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 
 /** How an adapter names its tensors. */
-type AdapterFormat = 'kohya' | 'peft' | 'diffusers (old)' | 'other';
+type AdapterFormat = 'kohya' | 'peft' | 'diffusers' | 'other';
 
 /** How an adapter makes a change of a few numbers. */
 type AdapterKind = 'LoRA' | 'LoHa' | 'LoKr' | 'OFT';
@@ -43,7 +43,7 @@ export interface InspectedAdapter {
 
 /** The end of a tensor's name: which of a module's tensors it is. */
 const role =
-  /[._](lora_(?:down|up|mid|A|B)|lora\.(?:down|up)|alpha|dora_scale|diff(?:_b)?|(?:hada|lokr)_\w+|oft_\w+)(?:\.(?:default\.)?weight)?$/;
+  /[._](lora_(?:down|up|mid|A|B)|lora(?:_linear_layer)?\.(?:down|up)|alpha|dora_scale|diff(?:_b)?|(?:hada|lokr)_\w+|oft_\w+)(?:\.(?:default\.)?weight)?$/;
 
 const parts: readonly (readonly [RegExp, AdapterPart])[] = [
   [/^lora_te1_/, 'text encoder 1'],
@@ -81,14 +81,17 @@ function groupByModule(file: SafetensorsFile): Map<string, Roles> {
   return modules;
 }
 
+const firstOf = (roles: Roles, names: readonly string[]) =>
+  names.flatMap((name) => roles.get(name) ?? [])[0];
 const downOf = (roles: Roles) =>
-  roles.get('lora_down') ?? roles.get('lora_A') ?? roles.get('lora.down');
-const upOf = (roles: Roles) => roles.get('lora_up') ?? roles.get('lora_B') ?? roles.get('lora.up');
+  firstOf(roles, ['lora_down', 'lora_A', 'lora.down', 'lora_linear_layer.down']);
+const upOf = (roles: Roles) =>
+  firstOf(roles, ['lora_up', 'lora_B', 'lora.up', 'lora_linear_layer.up']);
 
 function formatOf(file: SafetensorsFile): AdapterFormat {
   const keys = [...file.entries.keys()];
   if (keys.some((key) => /\.lora_[AB]\./.test(key))) return 'peft';
-  if (keys.some((key) => /[._]lora\.(down|up)\./.test(key))) return 'diffusers (old)';
+  if (keys.some((key) => /[._]lora(_linear_layer)?\.(down|up)\./.test(key))) return 'diffusers';
   if (keys.some((key) => key.startsWith('lora_'))) return 'kohya';
   return 'other';
 }
@@ -117,6 +120,8 @@ const normBudget = 2e9;
 
 /** Σ (UᵀU)∘(DDᵀ) = ‖U·D‖², without making the product: up [out, r], down [r, in]. */
 function squaredNorm(up: Float32Array, down: Float32Array, rank: number): number {
+  // A file may claim any rank for a factor without values.
+  if (up.length === 0 || down.length === 0) return 0;
   const [outs, ins] = [up.length / rank, down.length / rank];
   let total = 0;
   for (let i = 0; i < rank; i++) {

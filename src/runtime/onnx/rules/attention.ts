@@ -5,8 +5,14 @@ import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 import { batchedProduct } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
-/** Scores of one chunk, in elements: 32 Mi are 128 MiB. */
-const scoresAtOnce = 32 * 1024 * 1024;
+/**
+ * Scores of one block of heads and queries, in elements: 8 Mi are 32 MiB. Larger blocks are no faster,
+ * and ONNX Runtime keeps such buffers for later layers of the same size.
+ */
+const scoresAtOnce = 8 * 1024 * 1024;
+
+/** Fewer queries at a time cost more in sums of partial gradients than they save. */
+const queriesAtOnce = 1024;
 
 /** Finite stand-in for minus infinity: a hidden score. */
 const hidden = -1e30;
@@ -43,31 +49,47 @@ function probabilities(
   return emitter.emit('Softmax', [shown], { attributes: { axis: -1 } });
 }
 
-/** Ranges of queries whose scores fit the limit. */
-function queryChunks(q: Node, k: Node, { heads, causal }: AttentionAttrs): [number, number][] {
-  const [n, queries] = q.shape as [number, number];
-  const perQuery = n * heads * k.shape[1]!;
-  const size = causal ? queries : Math.max(64, Math.floor(scoresAtOnce / perQuery / 64) * 64);
-  const chunks: [number, number][] = [];
-  for (let start = 0; start < queries; start += size) {
-    chunks.push([start, Math.min(queries, start + size)]);
+type Range = readonly [start: number, end: number];
+
+/** [0, size) in ranges of `step`. */
+function rangesOf(size: number, step: number): Range[] {
+  const ranges: Range[] = [];
+  for (let start = 0; start < size; start += step) {
+    ranges.push([start, Math.min(size, start + step)]);
   }
-  return chunks;
+  return ranges;
 }
 
-function chunkOf(
+/** Ranges of heads and of queries whose scores fit the limit. */
+function blocksOf(q: Node, k: Node, { heads, causal }: AttentionAttrs): [Range[], Range[]] {
+  const [n, queries] = q.shape as [number, number];
+  const perQuery = n * k.shape[1]!;
+  if (causal || heads * queries * perQuery <= scoresAtOnce) return [[[0, heads]], [[0, queries]]];
+  const most = Math.min(queriesAtOnce, Math.floor(scoresAtOnce / perQuery / 64) * 64);
+  const queryStep = Math.min(queries, Math.max(64, most));
+  const headStep = Math.max(1, Math.floor(scoresAtOnce / perQuery / queryStep));
+  return [rangesOf(heads, headStep), rangesOf(queries, queryStep)];
+}
+
+/** A range along one axis of a value with so many elements there. */
+function cut(
   emitter: OnnxEmitter,
   value: ValueName,
-  [start, end]: [number, number],
-  whole: boolean,
+  axis: number,
+  size: number,
+  [start, end]: Range,
 ): ValueName {
-  if (whole) return value;
+  if (end - start === size) return value;
   return emitter.emit('Slice', [
     value,
     emitter.integers([start]),
     emitter.integers([end]),
-    emitter.integers([2]),
+    emitter.integers([axis]),
   ]);
+}
+
+function joined(emitter: OnnxEmitter, parts: readonly ValueName[], axis: number): ValueName {
+  return parts.length === 1 ? parts[0]! : emitter.emit('Concat', parts, { attributes: { axis } });
 }
 
 function forward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attention'>): ValueName {
@@ -91,37 +113,45 @@ function forward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attention'>
 
 /**
  * With P = softmax(q·kᵀ·s) and D = rowsum(ct·out): dv = Pᵀ·ct, dS = P·(ct·vᵀ - D), dq = s·dS·k,
- * dk = s·dSᵀ·q (Dao et al. 2022, arXiv:2205.14135, appendix B). The three gradients of one
- * attention share all of it, since the emitter emits nothing twice.
+ * dk = s·dSᵀ·q (Dao et al. 2022, arXiv:2205.14135, appendix B). D is subtracted by the product
+ * itself: it is one more column of ct, beside one more column of v that is -1. The three gradients of
+ * one attention share all of it, since the emitter emits nothing twice.
  */
 function backward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attentionGrad'>): ValueName {
   const [q, k, v, out, ct] = node.inputs;
   const { heads, scale, causal, wrt } = node.attrs;
+  const [n, queries] = q.shape as [number, number];
+  const keys = k.shape[1]!;
   const split = (x: Node) => splitHeads(emitter, nameOf(x), x, heads);
   const [qh, kh, vh, oh, gh] = [split(q), split(k), split(v), split(out), split(ct)];
-  const mask = causal ? causalMask(emitter, q.shape[1]!, k.shape[1]!) : undefined;
+  const mask = causal ? causalMask(emitter, queries, keys) : undefined;
   const weighted = emitter.emit('Mul', [gh, oh]);
   const rows = emitter.emit('ReduceSum', [weighted, emitter.integers([-1])], {
     attributes: { keepdims: 1 },
   });
-  const chunks = queryChunks(q, k, node.attrs);
-  const whole = chunks.length === 1;
-  const parts = chunks.map((range) => {
-    const [qc, gc] = [chunkOf(emitter, qh, range, whole), chunkOf(emitter, gh, range, whole)];
-    const p = probabilities(emitter, qc, kh, mask, scale);
-    if (wrt === 'v') return batchedProduct(emitter, p, gc, { transposeA: true });
-    const dp = batchedProduct(emitter, gc, vh, { transposeB: true });
-    const centred = emitter.emit('Sub', [dp, chunkOf(emitter, rows, range, whole)]);
-    const ds = emitter.emit('Mul', [p, centred]);
+  const columnShape = emitter.integers([n, heads, keys, 1]);
+  const column = emitter.emit('Expand', [emitter.float(-1), columnShape]);
+  const [gRows, vColumn] = [joined(emitter, [gh, rows], 3), joined(emitter, [vh, column], 3)];
+
+  const [headRanges, queryRanges] = blocksOf(q, k, node.attrs);
+  const gradientOf = (headRange: Range): ValueName => {
+    const ofHeads = (x: ValueName) => cut(emitter, x, 1, heads, headRange);
+    const [keysHere, valuesHere] = [ofHeads(kh), ofHeads(vColumn)];
+    const parts = queryRanges.map((range) => {
+      const here = (x: ValueName) => cut(emitter, ofHeads(x), 2, queries, range);
+      const p = probabilities(emitter, here(qh), keysHere, mask, scale);
+      if (wrt === 'v') return batchedProduct(emitter, p, here(gh), { transposeA: true });
+      const dp = batchedProduct(emitter, here(gRows), valuesHere, { transposeB: true });
+      const ds = emitter.emit('Mul', [p, dp]);
+      return wrt === 'q'
+        ? batchedProduct(emitter, ds, keysHere, { alpha: scale })
+        : batchedProduct(emitter, ds, here(qh), { transposeA: true, alpha: scale });
+    });
     return wrt === 'q'
-      ? batchedProduct(emitter, ds, kh, { alpha: scale })
-      : batchedProduct(emitter, ds, qc, { transposeA: true, alpha: scale });
-  });
-  const joined =
-    wrt === 'q' && !whole
-      ? emitter.emit('Concat', parts, { attributes: { axis: 2 } })
+      ? joined(emitter, parts, 2)
       : parts.reduce((sum, part) => emitter.emit('Add', [sum, part]));
-  return mergeHeads(emitter, joined, { q, k, v }[wrt]);
+  };
+  return mergeHeads(emitter, joined(emitter, headRanges.map(gradientOf), 1), { q, k, v }[wrt]);
 }
 
 export const attentionRules: LoweringRules<'attention' | 'attentionGrad'> = {
