@@ -90,9 +90,9 @@ const bytesOf = (name: string) => readFileSync(join(folder, name, 'pet.safetenso
 
 /** Steps that are logged as done. */
 function loggedSteps(name: string): number[] {
-  const log = readFileSync(join(folder, name, '.sdl-train/pet/log.jsonl'), 'utf8')
-    .trim()
-    .split('\n');
+  const text = readFileSync(join(folder, name, '.sdl-train/pet/log.jsonl'), 'utf8');
+  // The line after the last break may be on its way.
+  const log = text.split('\n').slice(0, -1);
   return log.flatMap((line) => {
     const entry = JSON.parse(line) as { msg?: string; event?: string; step?: number };
     return (entry.msg ?? entry.event) === 'step' ? [entry.step!] : [];
