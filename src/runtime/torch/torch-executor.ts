@@ -1,0 +1,219 @@
+/**
+ * @file The executor on libtorch, PyTorch's own library: for GPUs, and on the processor. Weights and
+ * variables live on the device; the factors, their gradients and moments are f32 whatever the compute
+ * type is.
+ */
+
+import type { Graph } from '../../graph/ops.ts';
+import { runPasses } from '../../graph/passes/run-passes.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
+import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import { chooseDevice, type TorchDevice } from './device.ts';
+import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
+import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
+import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
+import { Plan } from './plan.ts';
+import type { ComputeType, LoweringTarget } from './rules/rule.ts';
+import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
+
+export interface TorchExecutorOptions extends SearchOptions {
+  readonly parameters: ParameterSource;
+  /** `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`; the first GPU, else the processor, unless given. */
+  readonly device?: string;
+  /** Of heavy operations; bf16 on a GPU and f32 on the processor, unless given. */
+  readonly compute?: ComputeType;
+  /** Threads of the processor; one for each core unless given. */
+  readonly threads?: number;
+  /** Images and kernels with their channels innermost; true unless given. */
+  readonly channelsLast?: boolean;
+  /** Attention composed of products, as on devices without a kernel of their own. */
+  readonly composedAttention?: boolean;
+}
+
+interface Variable {
+  handle: number;
+  readonly shape: Shape;
+}
+
+/** An input's tensor on the device, and where the host writes its values. */
+interface Input {
+  readonly leaf: LeafValue;
+  readonly host: HostTensor;
+  readonly handle: number;
+}
+
+let loaded: TorchLibrary | undefined;
+
+/** A process has one libtorch. */
+export function openLibtorch(options: SearchOptions = {}): TorchLibrary {
+  loaded ??= loadTorchLibrary(findLibtorch(options));
+  return loaded;
+}
+
+class TorchExecutor implements Executor {
+  readonly name = 'torch';
+  readonly #library: TorchLibrary;
+  readonly #parameters: ParameterSource;
+  readonly #device: TorchDevice;
+  readonly #target: LoweringTarget;
+  readonly #memory: DeviceMemory;
+  readonly #weights = new Map<string, number>();
+  readonly #variables = new Map<string, Variable>();
+  readonly #executables = new Set<Executable>();
+
+  constructor(options: TorchExecutorOptions) {
+    const { parameters, device = 'auto', threads, channelsLast = true } = options;
+    this.#library = openLibtorch(options);
+    // at::set_num_threads; not part of the C functions, and not found on Windows.
+    if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
+    this.#parameters = parameters;
+    this.#device = chooseDevice(this.#library, device);
+    const { kind } = this.#device;
+    const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';
+    this.#target = {
+      compute: options.compute ?? (kind === 'cpu' ? 'f32' : 'bf16'),
+      attention: options.composedAttention ? 'composed' : own,
+      channelsLast,
+    };
+    this.#memory = new DeviceMemory(this.#library, this.#device);
+  }
+
+  async compile(graph: Graph): Promise<Executable> {
+    const lowered = lowerGraph(runPasses(graph), this.#target, this.#library);
+    const { calls, size, leaves, constants, outputs, updates } = lowered;
+    const results = [...outputs, ...updates].map(({ value }) => value.id);
+    const fixed = [...leaves, ...constants].map(({ value }) => value.id);
+    const plan = new Plan(this.#library, { calls, size, kept: new Set([...fixed, ...results]) });
+    const owned: number[] = [];
+    for (const { value, shape, values } of constants) {
+      const handle = this.#memory.upload(values, shape, value.dtype);
+      owned.push(handle);
+      plan.set(value.id, handle);
+    }
+    for (const leaf of leaves) {
+      if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
+    }
+    const inputs = leaves.filter(({ source }) => source === 'input').map((x) => this.#input(x));
+    for (const { leaf, handle, host } of inputs) {
+      owned.push(...new Set([handle, host.handle]));
+      plan.set(leaf.value.id, handle);
+    }
+    let state: 'idle' | 'running' | 'disposed' = 'idle';
+    const executable: Executable = {
+      run: async (feeds) => {
+        if (state !== 'idle') throw new Error(`internal: run while ${state}`);
+        this.#feed(inputs, feeds);
+        for (const { source, name, value, shape } of leaves) {
+          if (source === 'variable') plan.set(value.id, this.#variable(name, shape).handle);
+        }
+        state = 'running';
+        try {
+          await plan.run();
+          return this.#finish(plan, lowered);
+        } finally {
+          plan.clear();
+          for (const id of new Set(results)) this.#memory.free(plan.take(id));
+          state = 'idle';
+        }
+      },
+      dispose: async () => {
+        if (!this.#executables.delete(executable)) return;
+        state = 'disposed';
+        for (const handle of owned) this.#memory.free(handle);
+        plan.dispose();
+      },
+    };
+    this.#executables.add(executable);
+    return executable;
+  }
+
+  writeVariable(name: string, { shape, data }: Tensor<'f32'>): void {
+    this.#replace(name, { shape, handle: this.#memory.upload(data, shape, 'f32') });
+  }
+
+  readVariable(name: string): Tensor<'f32'> {
+    const { handle, shape } = this.#variable(name);
+    return f32(shape, this.#memory.download(handle, shape, 'f32'));
+  }
+
+  async dispose(): Promise<void> {
+    for (const executable of [...this.#executables]) await executable.dispose();
+    for (const handle of this.#weights.values()) this.#memory.free(handle);
+    for (const { handle } of this.#variables.values()) this.#memory.free(handle);
+    this.#weights.clear();
+    this.#variables.clear();
+  }
+
+  /** Fetches the outputs, and gives variables their new tensors. */
+  #finish(plan: Plan, { outputs, updates }: LoweredGraph): Record<string, Tensor> {
+    const fetched = outputs.map(({ name, shape, value }): [string, Tensor] => {
+      const type = value.dtype === 'i32' ? 'i32' : 'f32';
+      const data = this.#memory.download(plan.get(value.id), shape, type);
+      return [name, data instanceof Int32Array ? i32(shape, data) : f32(shape, data)];
+    });
+    for (const { name, shape, value } of updates) {
+      this.#replace(name, { shape, handle: this.#memory.share(plan.get(value.id)) });
+    }
+    return Object.fromEntries(fetched);
+  }
+
+  #replace(name: string, variable: Variable): void {
+    const known = this.#variables.get(name);
+    if (known) this.#memory.free(known.handle);
+    this.#variables.set(name, variable);
+  }
+
+  #variable(name: string, shape?: Shape): Variable {
+    const variable = this.#variables.get(name);
+    if (!variable) throw new Error(`internal: variable ${name} has no value`);
+    if (shape && `${shape}` !== `${variable.shape}`) {
+      throw new Error(`internal: variable ${name} is [${variable.shape}], expected [${shape}]`);
+    }
+    return variable;
+  }
+
+  /** A parameter on the device, which all graphs share; read once. */
+  #weight({ name, shape, value: { dtype } }: LeafValue): number {
+    const known = this.#weights.get(name);
+    if (known !== undefined) return known;
+    const isKernel = this.#target.channelsLast && shape.length === 4;
+    const strides = isKernel ? channelsLastStrides(shape) : undefined;
+    const values = this.#parameters.read(name);
+    if (values.length !== sizeOf(shape)) {
+      throw new Error(`internal: parameter ${name} has ${values.length} values, not [${shape}]`);
+    }
+    const handle = this.#memory.upload(values, shape, dtype, strides);
+    this.#weights.set(name, handle);
+    return handle;
+  }
+
+  #input(leaf: LeafValue): Input {
+    const { shape, value } = leaf;
+    const type = value.dtype === 'i32' ? 'i32' : 'f32';
+    const { kind } = this.#device;
+    const host = this.#memory.allocateHost(shape, type, kind === 'cuda' ? 'pinned' : 'host');
+    const handle = kind === 'cpu' ? host.handle : this.#memory.allocate(shape, type);
+    return { leaf, host, handle };
+  }
+
+  #feed(inputs: readonly Input[], feeds: Values): void {
+    for (const { leaf, host, handle } of inputs) {
+      const { name, shape, value } = leaf;
+      const feed = feeds[name];
+      if (!feed || feed.dtype !== value.dtype || feed.data.length !== sizeOf(shape)) {
+        const found = feed ? `${feed.dtype}[${feed.shape}]` : 'nothing';
+        throw new Error(
+          `internal: input ${name} is fed ${found}, expected ${value.dtype}[${shape}]`,
+        );
+      }
+      (host.values as Float32Array).set(feed.data as Float32Array);
+      if (handle !== host.handle) this.#memory.copy(host.handle, handle, { wait: false });
+    }
+  }
+}
+
+/** An executor on libtorch. @throws UserError where there is no libtorch, or not the device */
+export function createTorchExecutor(options: TorchExecutorOptions): Executor {
+  return new TorchExecutor(options);
+}
