@@ -5,7 +5,7 @@ import type { TorchDevice } from './device.ts';
 import { check, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
 /** What the host holds of a tensor. */
-export type HostValues = Float32Array | Int32Array | BigInt64Array;
+type HostValues = Float32Array | Int32Array | BigInt64Array;
 
 /** Where a tensor lies; pinned host memory is copied to a GPU while the host goes on. */
 type Place = 'device' | 'host' | 'pinned';

@@ -9,9 +9,6 @@ export interface TorchDevice {
   readonly index: number;
 }
 
-/** What a configuration may say. */
-export const devicePattern = /^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$/;
-
 export const deviceText = ({ kind, index }: TorchDevice) =>
   kind === 'cuda' || kind === 'xpu' ? `${kind}:${index}` : kind;
 

@@ -30,7 +30,7 @@ export interface SearchContext {
 }
 
 /** The first version whose dispatcher can be called (torch_call_dispatcher). */
-export const oldestVersion = [2, 10] as const;
+const oldestVersion = [2, 10] as const;
 
 export const installCommand = (platform: NodeJS.Platform = process.platform): string =>
   platform === 'win32'

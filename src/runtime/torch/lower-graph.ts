@@ -45,7 +45,7 @@ export interface LeafValue {
 }
 
 /** A value that is there after the last call. */
-export interface ResultValue {
+interface ResultValue {
   readonly name: string;
   readonly shape: Shape;
   readonly value: Value;

@@ -17,12 +17,16 @@ import { Plan } from './plan.ts';
 import type { ComputeType, LoweringTarget } from './rules/rule.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
-export interface TorchExecutorOptions extends SearchOptions {
-  readonly parameters: ParameterSource;
+/** Which library, device and float type to compute with. */
+export interface TorchChoice extends SearchOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`; the first GPU, else the processor, unless given. */
   readonly device?: string;
   /** Of heavy operations; bf16 on a GPU and f32 on the processor, unless given. */
   readonly compute?: ComputeType;
+}
+
+export interface TorchExecutorOptions extends TorchChoice {
+  readonly parameters: ParameterSource;
   /** Threads of the processor; one for each core unless given. */
   readonly threads?: number;
   /** Images and kernels with their channels innermost; true unless given. */
@@ -46,9 +50,23 @@ interface Input {
 let loaded: TorchLibrary | undefined;
 
 /** A process has one libtorch. */
-export function openLibtorch(options: SearchOptions = {}): TorchLibrary {
+function openLibtorch(options: SearchOptions = {}): TorchLibrary {
   loaded ??= loadTorchLibrary(findLibtorch(options));
   return loaded;
+}
+
+/** What a choice comes down to on this machine. */
+export interface ChosenTorch {
+  readonly library: TorchLibrary;
+  readonly device: TorchDevice;
+  readonly compute: ComputeType;
+}
+
+/** @throws UserError where there is no libtorch, or not the device */
+export function chooseTorch({ device = 'auto', compute, ...search }: TorchChoice): ChosenTorch {
+  const library = openLibtorch(search);
+  const chosen = chooseDevice(library, device);
+  return { library, device: chosen, compute: compute ?? (chosen.kind === 'cpu' ? 'f32' : 'bf16') };
 }
 
 class TorchExecutor implements Executor {
@@ -63,20 +81,21 @@ class TorchExecutor implements Executor {
   readonly #executables = new Set<Executable>();
 
   constructor(options: TorchExecutorOptions) {
-    const { parameters, device = 'auto', threads, channelsLast = true } = options;
-    this.#library = openLibtorch(options);
+    const { parameters, threads, channelsLast = true } = options;
+    const { library, device, compute } = chooseTorch(options);
+    this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
     this.#parameters = parameters;
-    this.#device = chooseDevice(this.#library, device);
-    const { kind } = this.#device;
+    this.#device = device;
+    const { kind } = device;
     const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';
     this.#target = {
-      compute: options.compute ?? (kind === 'cpu' ? 'f32' : 'bf16'),
+      compute,
       attention: options.composedAttention ? 'composed' : own,
       channelsLast,
     };
-    this.#memory = new DeviceMemory(this.#library, this.#device);
+    this.#memory = new DeviceMemory(library, device);
   }
 
   async compile(graph: Graph): Promise<Executable> {

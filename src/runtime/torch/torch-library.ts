@@ -81,6 +81,8 @@ function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
     // Where the loader looks for the libraries that these need.
     process.env['PATH'] = `${folder};${process.env['PATH'] ?? ''}`;
   }
+  // Threads that wait in a loop for the others stand still where another program has their core.
+  process.env['OMP_WAIT_POLICY'] ??= 'passive';
   const path = (name: string) => join(folder, libraryFile(name));
   // Python loads it first as well: it pulls in what the CUDA build needs.
   loadFile(path('torch_global_deps'));

@@ -11,7 +11,7 @@ export type ComputeType = 'f32' | 'bf16' | 'f16';
  * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, or none, so that it is
  * composed of products and a softmax.
  */
-export type AttentionKernels = 'cpu' | 'cuda' | 'composed';
+type AttentionKernels = 'cpu' | 'cuda' | 'composed';
 
 /** What a graph is lowered for. */
 export interface LoweringTarget {
