@@ -115,13 +115,6 @@ export class DeviceMemory {
     return values;
   }
 
-  /** Another handle of the same tensor. */
-  share(handle: number): number {
-    const library = this.#library;
-    check(library, library.newHandle(handle, this.#stack), 'a handle');
-    return Number(this.#cells[0]!);
-  }
-
   free(handle: number): void {
     if (handle !== 0) this.#library.deleteTensor(handle);
   }

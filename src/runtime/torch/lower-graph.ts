@@ -42,6 +42,8 @@ export interface LeafValue {
   readonly name: string;
   readonly shape: Shape;
   readonly value: Value;
+  /** A variable that is not read, so that it needs no value before. */
+  readonly written?: true;
 }
 
 /** A value that is there after the last call. */
@@ -57,8 +59,6 @@ export interface LoweredGraph {
   readonly leaves: readonly LeafValue[];
   /** Row-major, f32 or i32. */
   readonly outputs: readonly ResultValue[];
-  /** Tensors of their own, of f32. */
-  readonly updates: readonly ResultValue[];
   /** Number of values. */
   readonly size: number;
 }
@@ -120,20 +120,36 @@ class Lowering implements LoweringContext {
 
   /** A row-major value for the host: f32 or i32. */
   fetched(node: Node): Value {
-    const value = this.asType(node, node.dtype);
+    const { dtype } = node;
     const { contiguous } = this.codes.memoryFormats;
-    return this.emitter.emit('contiguous', [tensor(value), whole(contiguous)], {
-      dtype: value.dtype,
-    });
+    const args = [tensor(this.#apart(node)), whole(contiguous)];
+    return this.emitter.emit('contiguous', args, { dtype });
   }
 
-  /** A variable's new value: nothing that is fed anew, or that is part of something larger. */
-  updated(node: Node): Value {
-    const value = this.asType(node, 'f32');
+  /** Moves variables to their new values, once all values are computed. */
+  update(updates: ReadonlyMap<string, Node>): void {
+    const moves = [...updates].map(([name, node]) => ({
+      from: this.#apart(node),
+      to: this.#variable(name, node.shape),
+    }));
+    for (const { from, to } of moves) this.emitter.copy(from, to);
+  }
+
+  /** A value in its node's type that does not change with the variables. */
+  #apart(node: Node): Value {
+    const value = this.asType(node, node.dtype);
     let source = node;
     while (isView(source) || source.op === 'barrier') source = source.inputs[0];
-    if (source === node && source.inputs.length > 0) return value;
-    return this.emitter.emit('clone', [tensor(value), none], { dtype: 'f32' });
+    if (source.op !== 'variable') return value;
+    return this.emitter.emit('clone', [tensor(value), none], { dtype: value.dtype });
+  }
+
+  #variable(name: string, shape: Shape): Value {
+    const known = this.leaves.find((leaf) => leaf.source === 'variable' && leaf.name === name);
+    if (known) return known.value;
+    const value = this.emitter.leaf('f32');
+    this.leaves.push({ source: 'variable', name, shape, value, written: true });
+    return value;
   }
 
   #cast(value: Value, dtype: TorchDType): Value {
@@ -162,13 +178,12 @@ export function lowerGraph(
 ): LoweredGraph {
   const lowering = new Lowering(target, codes);
   for (const node of graph.nodes) lowering.lower(node);
-  const results = (
-    entries: ReadonlyMap<string, Node>,
-    make: (node: Node) => Value,
-  ): ResultValue[] =>
-    [...entries].map(([name, node]) => ({ name, shape: node.shape, value: make(node) }));
-  const outputs = results(graph.outputs, (node) => lowering.fetched(node));
-  const updates = results(graph.updates, (node) => lowering.updated(node));
+  const outputs = Array.from(graph.outputs, ([name, node]) => ({
+    name,
+    shape: node.shape,
+    value: lowering.fetched(node),
+  }));
+  lowering.update(graph.updates);
   const { calls, constants, size } = lowering.emitter;
-  return { calls, constants, leaves: lowering.leaves, outputs, updates, size };
+  return { calls, constants, leaves: lowering.leaves, outputs, size };
 }

@@ -14,12 +14,17 @@ const patience = 40;
 /** Calls between two looks at the clock. */
 const callsAtOnce = 16;
 
+/** Arguments of `aten::copy_`: to, from, and whether the host goes on at once. */
+const copyArguments = 3;
+
 export interface PlanOptions {
   readonly calls: readonly Call[];
   /** Number of values. */
   readonly size: number;
-  /** Values that outlive a run: what is there before it, and what is fetched after it. */
-  readonly kept: ReadonlySet<number>;
+  /** Values that are there before a run, and stay. */
+  readonly fixed: readonly number[];
+  /** Values that are read after a run. */
+  readonly results: readonly number[];
 }
 
 /** Does one part of a run. */
@@ -29,6 +34,7 @@ type Action = () => void;
 function readsOf(call: Call): number[] {
   if (call.kind === 'subtract') return [call.a.id, call.b.id];
   if (call.kind === 'alias') return [call.of.id];
+  if (call.kind === 'copy') return [call.from.id, call.to.id];
   const found: number[] = [];
   const visit = (argument: Argument): void => {
     if (argument.kind === 'tensor') found.push(argument.value.id);
@@ -50,16 +56,18 @@ export class Plan {
   readonly #words: Uint32Array;
   readonly #size: number;
   readonly #kept: ReadonlySet<number>;
+  readonly #results: ReadonlySet<number>;
   readonly #actions: Action[];
 
-  constructor(library: TorchLibrary, { calls, size, kept }: PlanOptions) {
+  constructor(library: TorchLibrary, { calls, size, fixed, results }: PlanOptions) {
     this.#library = library;
     this.#size = size;
-    this.#kept = kept;
+    this.#kept = new Set([...fixed, ...results]);
+    this.#results = new Set(results);
     const slots = calls.map((call) =>
-      call.kind === 'dispatch' ? Math.max(call.args.length, call.results.length) : 0,
+      call.kind === 'dispatch' ? Math.max(call.args.length, call.results.length) : copyArguments,
     );
-    // Registers, the stack, and one cell for the address of a list or an optional's cell.
+    // Registers, the stack, and one cell for the address of a list.
     const cells = size + Math.max(...slots, 1) + 1;
     this.#address = library.allocateCells(cells);
     this.#cells = new BigUint64Array(library.view(this.#address, cells * cellBytes));
@@ -80,13 +88,12 @@ export class Plan {
     this.#cells[id] = BigInt(handle);
   }
 
-  /** The address of a register, for what writes a handle there. */
-  addressOf(cell: number): number {
+  #addressOf(cell: number): number {
     return this.#address + cell * cellBytes;
   }
 
   /** Takes a handle out of its register. */
-  take(id: number): number {
+  #take(id: number): number {
     const handle = this.get(id);
     this.#cells[id] = 0n;
     return handle;
@@ -115,12 +122,17 @@ export class Plan {
     for (let id = 0; id < this.#size; id++) if (!this.#kept.has(id)) this.#free(id);
   }
 
+  /** Frees the results. */
+  clearResults(): void {
+    for (const id of this.#results) this.#free(id);
+  }
+
   dispose(): void {
     this.#library.freeCells(this.#address);
   }
 
   #free(id: number): void {
-    const handle = this.take(id);
+    const handle = this.#take(id);
     if (handle !== 0) this.#library.deleteTensor(handle);
   }
 
@@ -132,7 +144,7 @@ export class Plan {
       case 'subtract': {
         const library = this.#library;
         const { a, b, alpha, result } = call;
-        const out = this.addressOf(result.id);
+        const out = this.#addressOf(result.id);
         const dying = [...new Set([a.id, b.id])].filter(ends);
         return () => {
           const status = library.subtract(this.get(a.id), this.get(b.id), alpha, out);
@@ -140,9 +152,28 @@ export class Plan {
           for (const id of dying) this.#free(id);
         };
       }
+      case 'copy':
+        return this.#encodeCopy(call, ends);
       case 'alias':
-        return this.#placeTensor(call.of.id, this.addressOf(call.result.id), ends);
+        return this.#placeTensor(call.of.id, this.#addressOf(call.result.id), ends);
     }
+  }
+
+  #encodeCopy({ from, to }: Call & { kind: 'copy' }, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    const base = this.#size;
+    const stack = this.#addressOf(base);
+    const places = [
+      this.#placeTensor(to.id, stack, ends),
+      this.#placeTensor(from.id, this.#addressOf(base + 1), ends),
+    ];
+    return () => {
+      for (const place of places) place();
+      // Nobody waits for it.
+      this.#cells[base + 2] = 1n;
+      check(library, library.dispatch('aten::copy_', '', stack), 'aten::copy_');
+      this.#free(base);
+    };
   }
 
   #encodeDispatch(
@@ -154,7 +185,7 @@ export class Plan {
     const op = `aten::${call.op}`;
     const { overload } = call;
     const base = this.#size;
-    const stack = this.addressOf(base);
+    const stack = this.#addressOf(base);
     const fixed = new BigUint64Array(call.args.length);
     // Of several places that take a dying tensor, only the last one may have the register's handle.
     const uses = readsOf(call);
@@ -166,7 +197,7 @@ export class Plan {
       else if (argument.kind === 'float') fixed[i] = doubleBits(argument.number);
       else if (argument.kind !== 'none') {
         places.push(
-          this.#place(argument, this.addressOf(base + i), (id) => {
+          this.#place(argument, this.#addressOf(base + i), (id) => {
             use++;
             return isLastUse(id);
           }),
@@ -253,7 +284,7 @@ export class Plan {
     }
     if (argument.kind === 'list') {
       const spare = this.#cells.length - 1;
-      const list = this.#placeList(argument.items, this.addressOf(spare), ends);
+      const list = this.#placeList(argument.items, this.#addressOf(spare), ends);
       return () => {
         check(library, library.newCell(at), 'an optional');
         list();
@@ -277,7 +308,7 @@ export class Plan {
       };
     }
     const spare = this.#cells.length - 1;
-    const spareAddress = this.addressOf(spare);
+    const spareAddress = this.#addressOf(spare);
     const tensors = items.map((item) => {
       if (item.kind !== 'tensor') throw new Error(`internal: a list of ${item.kind}`);
       const { id } = item.value;
@@ -288,7 +319,7 @@ export class Plan {
       const list = this.get(cell);
       for (const place of tensors) {
         place();
-        check(library, library.pushBack(list, this.take(spare)), 'a list');
+        check(library, library.pushBack(list, this.#take(spare)), 'a list');
       }
     };
   }

@@ -65,6 +65,8 @@ export type Call =
       readonly alpha: number;
       readonly result: Value;
     }
+  /** Writes one value over another. */
+  | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
   /** Another name of a value, which later calls are not merged with. */
   | { readonly kind: 'alias'; readonly of: Value; readonly result: Value };
 
@@ -123,6 +125,10 @@ export class TorchEmitter {
       this.calls.push({ kind: 'subtract', a, b, alpha, result });
       return [result];
     })[0]!;
+  }
+
+  copy(from: Value, to: Value): void {
+    this.calls.push({ kind: 'copy', from, to });
   }
 
   alias(of: Value): Value {

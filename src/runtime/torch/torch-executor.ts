@@ -9,6 +9,8 @@ import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
 import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import { CapturedRun } from './captured-run.ts';
+import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
@@ -33,10 +35,16 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly channelsLast?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
+  /**
+   * On a CUDA device, graphs that run often are captured and launched as one. False unless given: it
+   * has not been run on a GPU yet. The memory of what was captured is only torch's cache, so that
+   * nothing else may come near the end of the device's memory.
+   */
+  readonly cudaGraphs?: boolean;
 }
 
 interface Variable {
-  handle: number;
+  readonly handle: number;
   readonly shape: Shape;
 }
 
@@ -76,6 +84,8 @@ class TorchExecutor implements Executor {
   readonly #device: TorchDevice;
   readonly #target: LoweringTarget;
   readonly #memory: DeviceMemory;
+  /** Of captured graphs: the driver, and the stream for all that is not captured. */
+  readonly #cuda: { readonly driver: CudaDriver; readonly stream: CudaStream } | undefined;
   readonly #weights = new Map<string, number>();
   readonly #variables = new Map<string, Variable>();
   readonly #executables = new Set<Executable>();
@@ -94,16 +104,22 @@ class TorchExecutor implements Executor {
       compute,
       attention: options.composedAttention ? 'composed' : own,
       channelsLast,
+      normsTakeChannelsLast: kind === 'cpu',
     };
     this.#memory = new DeviceMemory(library, device);
+    if (options.cudaGraphs && kind === 'cuda') {
+      const driver = new CudaDriver(library, device.index);
+      this.#cuda = { driver, stream: driver.createStream() };
+      driver.use(this.#cuda.stream);
+    }
   }
 
   async compile(graph: Graph): Promise<Executable> {
     const lowered = lowerGraph(runPasses(graph), this.#target, this.#library);
-    const { calls, size, leaves, constants, outputs, updates } = lowered;
-    const results = [...outputs, ...updates].map(({ value }) => value.id);
+    const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
-    const plan = new Plan(this.#library, { calls, size, kept: new Set([...fixed, ...results]) });
+    const results = outputs.map(({ value }) => value.id);
+    const plan = new Plan(this.#library, { ...lowered, fixed, results });
     const owned: number[] = [];
     for (const { value, shape, values } of constants) {
       const handle = this.#memory.upload(values, shape, value.dtype);
@@ -118,27 +134,33 @@ class TorchExecutor implements Executor {
       owned.push(...new Set([handle, host.handle]));
       plan.set(leaf.value.id, handle);
     }
+    const { driver, stream } = this.#cuda ?? {};
+    const captured = driver && stream ? new CapturedRun(driver, stream, plan) : undefined;
     let state: 'idle' | 'running' | 'disposed' = 'idle';
     const executable: Executable = {
       run: async (feeds) => {
         if (state !== 'idle') throw new Error(`internal: run while ${state}`);
-        this.#feed(inputs, feeds);
-        for (const { source, name, value, shape } of leaves) {
-          if (source === 'variable') plan.set(value.id, this.#variable(name, shape).handle);
+        // What is read back tells that the host's copies were taken.
+        this.#feed(inputs, feeds, { wait: outputs.length === 0 });
+        for (const leaf of leaves) {
+          if (leaf.source === 'variable') plan.set(leaf.value.id, this.#boundVariable(leaf));
         }
         state = 'running';
         try {
-          await plan.run();
-          return this.#finish(plan, lowered);
+          await (captured ?? plan).run();
+          return this.#fetch(plan, lowered);
         } finally {
           plan.clear();
-          for (const id of new Set(results)) this.#memory.free(plan.take(id));
+          if (!captured?.isCaptured) plan.clearResults();
+          captured?.end();
           state = 'idle';
         }
       },
       dispose: async () => {
         if (!this.#executables.delete(executable)) return;
         state = 'disposed';
+        captured?.dispose();
+        plan.clearResults();
         for (const handle of owned) this.#memory.free(handle);
         plan.dispose();
       },
@@ -147,8 +169,17 @@ class TorchExecutor implements Executor {
     return executable;
   }
 
+  /** Variables stay where they are: captured graphs know their addresses. */
   writeVariable(name: string, { shape, data }: Tensor<'f32'>): void {
-    this.#replace(name, { shape, handle: this.#memory.upload(data, shape, 'f32') });
+    const handle = this.#memory.upload(data, shape, 'f32');
+    const known = this.#variables.get(name);
+    if (known && `${known.shape}` === `${shape}`) {
+      this.#memory.copy(handle, known.handle);
+      this.#memory.free(handle);
+      return;
+    }
+    if (known) this.#memory.free(known.handle);
+    this.#variables.set(name, { shape, handle });
   }
 
   readVariable(name: string): Tensor<'f32'> {
@@ -164,32 +195,31 @@ class TorchExecutor implements Executor {
     this.#variables.clear();
   }
 
-  /** Fetches the outputs, and gives variables their new tensors. */
-  #finish(plan: Plan, { outputs, updates }: LoweredGraph): Record<string, Tensor> {
+  #fetch(plan: Plan, { outputs }: LoweredGraph): Record<string, Tensor> {
     const fetched = outputs.map(({ name, shape, value }): [string, Tensor] => {
       const type = value.dtype === 'i32' ? 'i32' : 'f32';
       const data = this.#memory.download(plan.get(value.id), shape, type);
       return [name, data instanceof Int32Array ? i32(shape, data) : f32(shape, data)];
     });
-    for (const { name, shape, value } of updates) {
-      this.#replace(name, { shape, handle: this.#memory.share(plan.get(value.id)) });
-    }
     return Object.fromEntries(fetched);
   }
 
-  #replace(name: string, variable: Variable): void {
-    const known = this.#variables.get(name);
-    if (known) this.#memory.free(known.handle);
-    this.#variables.set(name, variable);
-  }
-
-  #variable(name: string, shape?: Shape): Variable {
+  #variable(name: string): Variable {
     const variable = this.#variables.get(name);
     if (!variable) throw new Error(`internal: variable ${name} has no value`);
-    if (shape && `${shape}` !== `${variable.shape}`) {
+    return variable;
+  }
+
+  /** The tensor of a variable that a graph reads or writes. */
+  #boundVariable({ name, shape, written }: LeafValue): number {
+    if (written && !this.#variables.has(name)) {
+      this.#variables.set(name, { shape, handle: this.#memory.allocate(shape, 'f32') });
+    }
+    const variable = this.#variable(name);
+    if (`${shape}` !== `${variable.shape}`) {
       throw new Error(`internal: variable ${name} is [${variable.shape}], expected [${shape}]`);
     }
-    return variable;
+    return variable.handle;
   }
 
   /** A parameter on the device, which all graphs share; read once. */
@@ -216,7 +246,7 @@ class TorchExecutor implements Executor {
     return { leaf, host, handle };
   }
 
-  #feed(inputs: readonly Input[], feeds: Values): void {
+  #feed(inputs: readonly Input[], feeds: Values, { wait }: { readonly wait: boolean }): void {
     for (const { leaf, host, handle } of inputs) {
       const { name, shape, value } = leaf;
       const feed = feeds[name];
@@ -227,7 +257,7 @@ class TorchExecutor implements Executor {
         );
       }
       (host.values as Float32Array).set(feed.data as Float32Array);
-      if (handle !== host.handle) this.#memory.copy(host.handle, handle, { wait: false });
+      if (handle !== host.handle) this.#memory.copy(host.handle, handle, { wait });
     }
   }
 }

@@ -81,6 +81,8 @@ function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
     // Where the loader looks for the libraries that these need.
     process.env['PATH'] = `${folder};${process.env['PATH'] ?? ''}`;
   }
+  // Large tensors in large pages of memory: c10 asks the system for them.
+  process.env['THP_MEM_ALLOC_ENABLE'] ??= '1';
   // Threads that wait in a loop for the others stand still where another program has their core.
   process.env['OMP_WAIT_POLICY'] ??= 'passive';
   const path = (name: string) => join(folder, libraryFile(name));

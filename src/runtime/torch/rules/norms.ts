@@ -26,7 +26,8 @@ type Normed = readonly [result: Value, mean: Value, rstd: Value];
 /** An image with the strides that the kernels of norms take: all of one kind. */
 function evenStrides({ emitter, codes, target }: LoweringContext, x: Node, value: Value): Value {
   const { contiguous, channelsLast } = codes.memoryFormats;
-  const format = target.channelsLast && x.shape.length === 4 ? channelsLast : contiguous;
+  const isLast = target.channelsLast && target.normsTakeChannelsLast && x.shape.length === 4;
+  const format = isLast ? channelsLast : contiguous;
   return emitter.emit('contiguous', [tensor(value), whole(format)], { dtype: value.dtype });
 }
 
@@ -96,7 +97,9 @@ function noted(
 }
 
 type Wanted = 'input' | 'scale';
-const masks = { input: flags(true, false, false), scale: flags(false, true, false) };
+/** Of the group norm's gradients: asked for the scale's alone, libtorch 2.13 crashes on channels-last images. */
+const groupMasks = { input: flags(true, false, false), scale: flags(true, true, false) };
+const layerMasks = { input: flags(true, false, false), scale: flags(false, true, false) };
 const place = { input: 0, scale: 1 } as const;
 
 /** The gradient of x, or of the scale, whose own value makes no difference to it. */
@@ -116,7 +119,7 @@ function groupGradient(
     tensor(rstd),
     maybe(scale),
     ...groupSizes(x, attrs),
-    masks[wanted],
+    groupMasks[wanted],
   ];
   return gradientOf(context, 'native_group_norm_backward', args, wanted);
 }
@@ -138,7 +141,7 @@ function layerGradient(
     tensor(rstd),
     maybe(scale),
     none,
-    masks[wanted],
+    layerMasks[wanted],
   ];
   return gradientOf(context, 'native_layer_norm_backward', args, wanted);
 }

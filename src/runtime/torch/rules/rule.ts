@@ -19,6 +19,8 @@ export interface LoweringTarget {
   readonly attention: AttentionKernels;
   /** Whether images and kernels are kept with their channels innermost. */
   readonly channelsLast: boolean;
+  /** Whether group norms take such images; else they are made row-major first. */
+  readonly normsTakeChannelsLast: boolean;
 }
 
 /** What a rule may ask of the graph around it. */
