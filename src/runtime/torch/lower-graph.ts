@@ -24,6 +24,7 @@ import {
   tensor,
   type Value,
   whole,
+  withoutUnused,
 } from './torch-emitter.ts';
 import type { TorchDType } from './torch-library.ts';
 
@@ -184,6 +185,10 @@ export function lowerGraph(
     value: lowering.fetched(node),
   }));
   lowering.update(graph.updates);
-  const { calls, constants, size } = lowering.emitter;
+  const { constants, size } = lowering.emitter;
+  const calls = withoutUnused(
+    lowering.emitter.calls,
+    outputs.map(({ value }) => value),
+  );
   return { calls, constants, leaves: lowering.leaves, outputs, size };
 }

@@ -3,7 +3,7 @@
  * of one call, and a tensor is given to the last call that reads it, which frees it.
  */
 
-import type { Argument, Call } from './torch-emitter.ts';
+import { type Argument, type Call, readsOf } from './torch-emitter.ts';
 import { check, type TorchLibrary } from './torch-library.ts';
 
 /** Bytes of a cell: a register or an argument. */
@@ -29,21 +29,6 @@ export interface PlanOptions {
 
 /** Does one part of a run. */
 type Action = () => void;
-
-/** The value ids that a call reads, once for each time it reads them, in the order of its arguments. */
-function readsOf(call: Call): number[] {
-  if (call.kind === 'subtract') return [call.a.id, call.b.id];
-  if (call.kind === 'alias') return [call.of.id];
-  if (call.kind === 'copy') return [call.from.id, call.to.id];
-  const found: number[] = [];
-  const visit = (argument: Argument): void => {
-    if (argument.kind === 'tensor') found.push(argument.value.id);
-    else if (argument.kind === 'list') argument.items.forEach(visit);
-    else if (argument.kind === 'some') visit(argument.argument);
-  };
-  call.args.forEach(visit);
-  return found;
-}
 
 /** The 8 bytes of a double, and of a whole number in two's complement. */
 const doubleBits = (value: number) => new BigUint64Array(new Float64Array([value]).buffer)[0]!;
@@ -74,7 +59,7 @@ export class Plan {
     this.#cells.fill(0n);
     this.#words = new Uint32Array(this.#cells.buffer);
     const last = new Map<number, number>();
-    for (const [i, call] of calls.entries()) for (const id of readsOf(call)) last.set(id, i);
+    for (const [i, call] of calls.entries()) for (const { id } of readsOf(call)) last.set(id, i);
     this.#actions = calls.map((call, i) => this.#encode(call, i, last));
   }
 
@@ -190,7 +175,7 @@ export class Plan {
     // Of several places that take a dying tensor, only the last one may have the register's handle.
     const uses = readsOf(call);
     let use = 0;
-    const isLastUse = (id: number) => ends(id) && !uses.slice(use).includes(id);
+    const isLastUse = (id: number) => ends(id) && !uses.slice(use).some((value) => value.id === id);
     const places: Action[] = [];
     for (const [i, argument] of call.args.entries()) {
       if (argument.kind === 'whole') fixed[i] = wholeBits(argument.number);

@@ -70,6 +70,39 @@ export type Call =
   /** Another name of a value, which later calls are not merged with. */
   | { readonly kind: 'alias'; readonly of: Value; readonly result: Value };
 
+/** The values that a call reads, once for each time, in the order of its arguments. */
+export function readsOf(call: Call): readonly Value[] {
+  switch (call.kind) {
+    case 'subtract':
+      return [call.a, call.b];
+    case 'copy':
+      return [call.from, call.to];
+    case 'alias':
+      return [call.of];
+    case 'dispatch':
+      return call.args.flatMap(tensorsIn);
+  }
+}
+
+function tensorsIn(argument: Argument): readonly Value[] {
+  if (argument.kind === 'tensor') return [argument.value];
+  if (argument.kind === 'some') return tensorsIn(argument.argument);
+  return argument.kind === 'list' ? argument.items.flatMap(tensorsIn) : [];
+}
+
+/** The calls without those whose results nobody reads; `wanted` are read after the last one. */
+export function withoutUnused(calls: readonly Call[], wanted: readonly Value[]): Call[] {
+  const read = new Set(wanted.map(({ id }) => id));
+  const kept = calls.toReversed().filter((call) => {
+    const results =
+      call.kind === 'dispatch' ? call.results : call.kind === 'copy' ? [] : [call.result];
+    if (call.kind !== 'copy' && !results.some((value) => value && read.has(value.id))) return false;
+    for (const { id } of readsOf(call)) read.add(id);
+    return true;
+  });
+  return kept.reverse();
+}
+
 /** A tensor of fixed values; one value fills the shape. */
 export interface Constant {
   readonly value: Value;
