@@ -42,6 +42,8 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: 'auto' },
     /** Of torch: f32, bf16 or f16; bf16 on a GPU and f32 on the processor unless given. */
     precision: { type: 'string' },
+    /** Of torch on CUDA: launches captured graphs. */
+    'cuda-graphs': { type: 'boolean', default: false },
     resolution: { type: 'string', default: '512' },
     batch: { type: 'string', default: '1' },
     rank: { type: 'string', default: '16' },
@@ -103,7 +105,14 @@ async function createExecutor(parameters: ParameterSource): Promise<Executor> {
     const { createTorchExecutor } = await import('../src/runtime/torch/torch-executor.ts');
     const compute = options.precision as 'f32' | 'bf16' | 'f16' | undefined;
     const { device } = options;
-    return createTorchExecutor({ parameters, device, threads, ...(compute ? { compute } : {}) });
+    const cudaGraphs = options['cuda-graphs'];
+    return createTorchExecutor({
+      parameters,
+      device,
+      threads,
+      cudaGraphs,
+      ...(compute ? { compute } : {}),
+    });
   }
   return createOnnxExecutor({
     parameters,

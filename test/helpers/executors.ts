@@ -30,9 +30,12 @@ export const torchMissing: string | undefined = (() => {
   }
 })();
 
+/** bench/gpu.sh tests on a GPU. */
+const device = process.env['SDL_TORCH_DEVICE'] ?? 'cpu';
+
 const torch = {
   create: (parameters: ParameterSource) =>
-    createTorchExecutor({ parameters, device: 'cpu', threads: 1 }),
+    createTorchExecutor({ parameters, device, compute: 'f32', threads: 1 }),
   // As onnx; its convolutions sum in other orders.
   tolerance: 1e-5,
 };
@@ -45,7 +48,8 @@ const torchExecutors: readonly TestedExecutor[] = [
     create: (parameters) =>
       createTorchExecutor({
         parameters,
-        device: 'cpu',
+        device,
+        compute: 'f32',
         threads: 1,
         composedAttention: true,
         channelsLast: false,
