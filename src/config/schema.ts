@@ -392,7 +392,7 @@ const deviceSection = z.strictObject({
     .describe("ONNX Runtime's execution provider: the processor, or a GPU by one of these ways."),
   torchDevice: z
     .string()
-    .regex(/^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$/, 'expected auto, cpu, cuda, cuda:1, mps or xpu')
+    .regex(/^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$/, 'auto, cpu, cuda, cuda:1, mps or xpu')
     .default('auto')
     .describe(
       'Where libtorch computes: auto (the first GPU, else cpu), cpu, cuda, cuda:1, mps, xpu.',
