@@ -48,7 +48,7 @@ async function trainLogged(
   try {
     return await trainLora({
       ...run,
-      createExecutor: executorFactory(config.device),
+      createExecutor: executorFactory(config),
       log: (event, fields) => {
         log.write(event, fields);
         const text = spoken(event, fields);
