@@ -21,7 +21,7 @@ type Draw = { readonly value: number } | { readonly bound: number };
  */
 export function drawOf(name: string, shape: Shape): Draw {
   const bias = name.endsWith('.bias');
-  const isNorm = /norm|in_layers\.0|out_layers\.0|(^|\.)out\.0\.(weight|bias)$/.test(name);
+  const isNorm = /norm|\.ln_|in_layers\.0|out_layers\.0|(^|\.)out\.0\.(weight|bias)$/.test(name);
   if (isNorm && shape.length === 1) return { value: bias ? 0 : 1 };
   if (bias) return { bound: 0.01 };
   if (name.includes('embedding.weight')) return { bound: 0.03 };

@@ -1,8 +1,8 @@
 /** @file The sizes of Stable Diffusion 1.5. */
 
-import type { Sd1Sizes } from '../src/models/sd1/sizes.ts';
+import type { ModelSizes } from '../src/models/sizes.ts';
 
-export const sd15Sizes: Sd1Sizes = {
+export const sd15Sizes: ModelSizes = {
   unet: {
     inChannels: 4,
     outChannels: 4,

@@ -1,5 +1,5 @@
 /**
- * @file Times one LoRA training step of SD 1.5 at full size: latents and text context are given, as
+ * @file Times one LoRA training step at full size, of SD 1.5 or of a checkpoint that is given: latents and text context are given, as
  * from the caches; then the UNet forward and backward, clipping and AdamW.
  *
  *     npx tsx bench/step.ts --resolution 512 --threads 2 --steps 5
@@ -9,12 +9,14 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { GraphBuilder } from '../src/graph/graph-builder.ts';
 import { initLora } from '../src/lora/init-lora.ts';
 import { loraLayout } from '../src/lora/lora-layout.ts';
 import { targetModules } from '../src/lora/target-modules.ts';
-import { openSd1Checkpoint } from '../src/models/sd1/checkpoint.ts';
+import { fedText, type NetworkModel, unetFeeds, wholeFrame } from '../src/models/networks.ts';
+import { sd1 } from '../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
-import { timestepEmbedding } from '../src/models/timestep-embedding.ts';
+import { openCheckpoint } from '../src/models/single-file.ts';
 import type { Executor, ParameterSource, Values } from '../src/runtime/executor.ts';
 import { createOnnxExecutor } from '../src/runtime/onnx/onnx-executor.ts';
 import { Rng } from '../src/tensor/rng.ts';
@@ -72,18 +74,16 @@ const rng = new Rng(0, 'bench');
 /** Clips as the trainer does: the factor that brings the norm to at most 1. */
 const clipFactor = (normSquared: number) => Math.min(1, 1 / (Math.sqrt(normSquared) + 1e-6));
 
-interface Model extends ParameterSource {
-  readonly shapes: ReadonlyMap<string, Shape>;
-}
-
-async function openModel(): Promise<Model> {
-  if (options.checkpoint) return openSd1Checkpoint(await openSafetensors(options.checkpoint));
+async function openModel(): Promise<NetworkModel & ParameterSource> {
+  if (options.checkpoint) return openCheckpoint(await openSafetensors(options.checkpoint));
   const shapes = sd1TensorShapes(sd15Sizes);
-  return { shapes, read: (name) => randomWeight(name, shapes.get(name)!, 0) };
+  return { family: sd1, shapes, read: (name) => randomWeight(name, shapes.get(name)!, 0) };
 }
 
-function stepFeeds(batch: number, side: number, channels: number): Values {
+function stepFeeds(model: NetworkModel, batch: number, side: number): Values {
   const latents = [batch, 4, side, side];
+  const text = fedText(new GraphBuilder(), model, { batch, tokens: 77 });
+  const frame = wholeFrame({ width: 8 * side, height: 8 * side });
   const normals = (shape: Shape) => f32(shape, rng.normals(sizeOf(shape)));
   const timesteps = Array.from({ length: batch }, () => rng.integer(1000));
   return {
@@ -92,8 +92,9 @@ function stepFeeds(batch: number, side: number, channels: number): Values {
     sqrtAlpha: f32([batch, 1, 1, 1], new Float32Array(batch).fill(Math.SQRT1_2)),
     sqrtOneMinusAlpha: f32([batch, 1, 1, 1], new Float32Array(batch).fill(Math.SQRT1_2)),
     weight: f32([batch], new Float32Array(batch).fill(1)),
-    timeProj: timestepEmbedding(timesteps, channels),
-    context: normals([batch, 77, 768]),
+    ...unetFeeds(model, timesteps, new Array(batch).fill(frame)),
+    context: normals(text.context.shape),
+    ...(text.pooled ? { pooled: normals(text.pooled.shape) } : {}),
     gradientKeep: f32([], [0]),
     gradientShare: f32([], [1]),
   };
@@ -130,7 +131,7 @@ async function main(): Promise<void> {
   const side = resolution! / 8;
   const model = await openModel();
   const executor = await createExecutor(model);
-  const modules = targetModules(model.shapes, { textEncoder: false });
+  const modules = targetModules(model, { textEncoder: false });
   const layout = loraLayout('unet', modules, { rank: rank! });
   executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, 0)));
   for (const name of [gradientVariable(layout), ...momentVariables(layout)]) {
@@ -140,7 +141,7 @@ async function main(): Promise<void> {
   const began = seconds();
   const shape = { batch: batch!, height: side, width: side, text: { tokens: 77 } };
   const stepOptions = { clipSkip: 1, gradientCheckpointing: options.checkpointing };
-  const network = { shapes: model.shapes, predictionType: 'epsilon' } as const;
+  const network = { ...model, predictionType: 'epsilon' } as const;
   const gradients = await executor.compile(gradientGraph(network, [layout], shape, stepOptions));
   const optimizer = await executor.compile(optimizerGraph([layout], adamwDefaults));
   const built = { seconds: seconds() - began, peakGib: peakGib(), residentGib: residentGib() };
@@ -151,7 +152,7 @@ async function main(): Promise<void> {
 
   const losses: number[] = [];
   const runStep = async (number: number): Promise<void> => {
-    const feeds = stepFeeds(batch!, side, sd15Sizes.unet.channels[0]!);
+    const feeds = stepFeeds(model, batch!, side);
     const { loss, normSquared } = await gradients.run(feeds);
     await optimizer.run({
       clip: f32([], [clipFactor(normSquared!.data[0] as number)]),

@@ -58,7 +58,7 @@ const probes = [50, 150, 250, 350, 450, 550, 650, 750, 850, 950];
 const file = await openSafetensors(options.base);
 const checkpoint = openSd1Checkpoint(file);
 const executor = createOnnxExecutor({ parameters: checkpoint });
-const model = { shapes: checkpoint.shapes, predictionType: 'epsilon' } as const;
+const model = { ...checkpoint, predictionType: 'epsilon' } as const;
 const schedule = stableDiffusionSchedule();
 const text = { tokenizer: createClipTokenizer(), maxTokens: 75, clipSkip: 1 };
 
@@ -78,7 +78,7 @@ async function loadAdapter() {
   );
   adapter.close();
   const known = new Set(names);
-  const modules = targetModules(checkpoint.shapes, { convolutions: true }).filter(({ name }) =>
+  const modules = targetModules(checkpoint, { convolutions: true }).filter(({ name }) =>
     known.has(name),
   );
   const first = tensors.find(({ down }) => down.shape.length === 2) ?? tensors[0]!;

@@ -1,16 +1,18 @@
 /**
- * @file Writes a random SD 1.5 checkpoint of full size, with every tensor of the published file: to
- * try speed and memory on, without a download. What it draws means nothing.
+ * @file Writes a random checkpoint of full size (SD 1.5, SD 2.1 or SDXL), with every tensor of the
+ * published file: to try speed and memory on, without a download. What it draws means nothing.
  *
- *     npx tsx scripts/make-random-checkpoint.ts OUT.safetensors [--dtype f16|f32] [--seed N]
+ *     npx tsx scripts/make-random-checkpoint.ts OUT.safetensors [--family sd1|sd2|sdxl] [--dtype f16|f32] [--seed N]
  */
 
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { publishedSizes } from '../bench/published-sizes.ts';
 import { drawOf, drawTable, fillRandom } from '../bench/random-weights.ts';
-import { sd15Sizes } from '../bench/sd15-sizes.ts';
-import { sd1CheckpointKey } from '../src/models/sd1/key-map.ts';
-import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
+import { families } from '../src/models/families.ts';
+import type { FamilyId } from '../src/models/model-family.ts';
+import { checkpointKey } from '../src/models/single-file.ts';
+import { modelTensorShapes } from '../src/models/tensor-shapes.ts';
 import type { DType } from '../src/tensor/dtype.ts';
 import { f32ToF16 } from '../src/tensor/half.ts';
 import { type Shape, sizeOf } from '../src/tensor/shape.ts';
@@ -71,38 +73,92 @@ function weightBytes(key: string, shape: Shape, dtype: WeightType, seed: number)
     : bytesOf(fillRandom(new Float32Array(size), table, key, seed));
 }
 
+/** The shape of the tensor that a weight is a part of, or is stored turned in. */
+function storedShape(shape: Shape, third: number | undefined, transposed = false): Shape {
+  const [first = 0, ...rest] = shape;
+  if (third !== undefined) return [3 * first, ...rest];
+  return transposed ? [...shape].reverse() : shape;
+}
+
+/** What a family's published file holds beside the weights that are used. */
+function extraShapes(family: FamilyId): ReadonlyMap<string, Shape> {
+  if (family === 'sdxl') return new Map([['conditioner.embedders.1.model.logit_scale', []]]);
+  if (family === 'sd1') return new Map();
+  const width = publishedSizes.sd2.text.hidden;
+  const prefix = 'cond_stage_model.model.';
+  const block = `${prefix}transformer.resblocks.${publishedSizes.sd2.text.layers}.`;
+  const layer = (path: string, out: number, inputs: number) =>
+    [
+      [`${block}${path}weight`, [out, inputs]],
+      [`${block}${path}bias`, [out]],
+    ] as const;
+  const norm = (path: string) =>
+    [
+      [`${block}${path}.weight`, [width]],
+      [`${block}${path}.bias`, [width]],
+    ] as const;
+  return new Map<string, Shape>([
+    [`${prefix}logit_scale`, []],
+    [`${prefix}text_projection`, [width, width]],
+    ...norm('ln_1'),
+    ...norm('ln_2'),
+    ...layer('attn.in_proj_', 3 * width, width),
+    ...layer('attn.out_proj.', width, width),
+    ...layer('mlp.c_fc.', 4 * width, width),
+    ...layer('mlp.c_proj.', width, 4 * width),
+  ]);
+}
+
+const positionIds: { readonly [F in FamilyId]: string | null } = {
+  sd1: 'cond_stage_model.transformer.text_model.embeddings.position_ids',
+  sd2: null,
+  sdxl: 'conditioner.embedders.0.transformer.text_model.embeddings.position_ids',
+};
+
 /** Every tensor of the file by key; its bytes are made when asked for. */
-export function sd15CheckpointEntries(dtype: WeightType, seed: number): Map<string, Entry> {
+export function checkpointEntries(
+  family: FamilyId,
+  dtype: WeightType,
+  seed: number,
+): Map<string, Entry> {
   const entries = new Map<string, Entry>();
-  for (const [name, shape] of sd1TensorShapes(sd15Sizes)) {
-    const key = sd1CheckpointKey(name, sd15Sizes);
+  const sizes = publishedSizes[family];
+  const weight = (key: string, shape: Shape) =>
     entries.set(key, { dtype, shape, bytes: () => weightBytes(key, shape, dtype, seed) });
+  for (const [name, shape] of modelTensorShapes(sizes)) {
+    const { key, third, transposed } = checkpointKey(families[family], name, sizes);
+    weight(key, storedShape(shape, third, transposed));
   }
+  for (const [key, shape] of extraShapes(family)) weight(key, shape);
   const floats = (key: string, values: ArrayLike<number>, shape: Shape) => {
     const data = dtype === 'f16' ? f32ToF16(values) : Float32Array.from(values);
     entries.set(key, { dtype, shape, bytes: () => bytesOf(data) });
   };
-  for (const [key, values] of Object.entries(scheduleBuffers()))
-    floats(key, values, [values.length]);
-  floats('model_ema.decay', [0.9999], []);
   const whole = (key: string, type: DType, shape: Shape, data: Int32Array | BigInt64Array) =>
     entries.set(key, { dtype: type, shape, bytes: () => bytesOf(data) });
-  whole('model_ema.num_updates', 'i32', [], Int32Array.of(emaUpdates));
-  whole(
-    'cond_stage_model.transformer.text_model.embeddings.position_ids',
-    'i64',
-    [1, textPositions],
-    BigInt64Array.from({ length: textPositions }, (_, i) => BigInt(i)),
-  );
+  if (family !== 'sdxl') {
+    for (const [key, values] of Object.entries(scheduleBuffers()))
+      floats(key, values, [values.length]);
+    floats('model_ema.decay', [0.9999], []);
+    whole('model_ema.num_updates', 'i32', [], Int32Array.of(emaUpdates));
+  }
+  const ids = positionIds[family];
+  if (ids === null) return entries;
+  const positions = BigInt64Array.from({ length: textPositions }, (_, i) => BigInt(i));
+  whole(ids, 'i64', [1, textPositions], positions);
   return entries;
 }
 
 /** Writes the file a tensor at a time, so that it takes no more memory than its largest tensor. */
 export async function writeRandomCheckpoint(
   path: string,
-  { dtype, seed }: { readonly dtype: WeightType; readonly seed: number },
+  {
+    family,
+    dtype,
+    seed,
+  }: { readonly family: FamilyId; readonly dtype: WeightType; readonly seed: number },
 ): Promise<void> {
-  const entries = sd15CheckpointEntries(dtype, seed);
+  const entries = checkpointEntries(family, dtype, seed);
   function* chunks(): Generator<Uint8Array> {
     yield serializeHeader(entries, new Map([['format', 'pt']]));
     for (const key of safetensorsOrder(entries)) yield entries.get(key)!.bytes();
@@ -114,16 +170,19 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
+      family: { type: 'string', default: 'sd1' },
       dtype: { type: 'string', default: 'f16' },
       seed: { type: 'string', default: '0' },
     },
   });
   const [path] = positionals;
-  const { dtype } = values;
-  if (!path || (dtype !== 'f16' && dtype !== 'f32')) {
-    throw new UserError('give a path to write to; --dtype is f16 or f32');
+  const { dtype, family } = values;
+  if (!path || (dtype !== 'f16' && dtype !== 'f32') || !(family in families)) {
+    const known = Object.keys(families).join(', ');
+    throw new UserError(`give a path to write to; --family is one of ${known}, --dtype f16 or f32`);
   }
-  await writeRandomCheckpoint(path, { dtype, seed: Number(values.seed) });
+  const options = { family: family as FamilyId, dtype, seed: Number(values.seed) } as const;
+  await writeRandomCheckpoint(path, options);
   process.stdout.write(`${path}\n`);
 }
 

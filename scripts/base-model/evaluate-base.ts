@@ -42,7 +42,7 @@ const checkpoint = openSd1Checkpoint(file);
 const executor = createOnnxExecutor({ parameters: checkpoint });
 const sampler = new PreviewSampler({
   executor,
-  model: { shapes: checkpoint.shapes, predictionType: 'epsilon' },
+  model: { ...checkpoint, predictionType: 'epsilon' },
   layouts: [],
   schedule: stableDiffusionSchedule(),
   text: { tokenizer: createClipTokenizer(), maxTokens: 75, clipSkip: 1 },

@@ -1,7 +1,9 @@
-/** @file One family's folder of golden numbers, and the SD 1.x model in it. */
+/** @file One family's folder of golden numbers, and the model in it. */
 
 import { join } from 'node:path';
-import { openSd1Checkpoint, type Sd1Checkpoint } from '../../src/models/sd1/checkpoint.ts';
+import type { Checkpoint } from '../../src/models/checkpoint.ts';
+import type { NetworkModel } from '../../src/models/networks.ts';
+import { openCheckpoint } from '../../src/models/single-file.ts';
 import type { PredictionType } from '../../src/train/noise-schedule.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { type GoldenFile, openGolden, readJson } from './golden-file.ts';
@@ -23,16 +25,17 @@ interface IndexFile {
 
 interface TinyConfig {
   readonly prediction_type: PredictionType;
-  readonly unet: { readonly attention_head_dim: number | readonly number[] };
+  readonly unet: {
+    readonly attention_head_dim: number | readonly number[];
+    readonly block_out_channels: readonly number[];
+  };
   readonly vae: { readonly scaling_factor: number };
   readonly text_encoders: readonly { readonly num_attention_heads: number }[];
 }
 
-/** Sizes that tensors do not tell. */
+/** What tensors do not tell. */
 interface FamilyConfig {
   readonly predictionType: PredictionType;
-  readonly unetHeads: number;
-  readonly textHeads: number;
   readonly latentScale: number;
 }
 
@@ -41,7 +44,9 @@ export interface Family {
   readonly name: string;
   readonly folder: string;
   readonly config: FamilyConfig;
-  readonly checkpoint: Sd1Checkpoint;
+  readonly checkpoint: Checkpoint;
+  /** The checkpoint's networks with the folder's counts of heads. */
+  readonly model: NetworkModel;
   index(file: string): GoldenIndex;
   /** @throws UserError where the file is missing */
   golden(file: string): Promise<GoldenFile>;
@@ -58,17 +63,24 @@ export async function openFamily(folder: string): Promise<Family> {
   const { family, files } = await readFamilyIndex(folder);
   const tiny = await readJson<TinyConfig>(join(folder, 'tiny_config.json'));
   const file = await openSafetensors(join(folder, 'model.safetensors'));
-  const heads = tiny.unet.attention_head_dim;
+  const checkpoint = openCheckpoint(file);
+  const { attention_head_dim: heads, block_out_channels: channels } = tiny.unet;
   return {
     name: family,
     folder,
     config: {
       predictionType: tiny.prediction_type,
-      unetHeads: typeof heads === 'number' ? heads : heads[0]!,
-      textHeads: tiny.text_encoders[0]!.num_attention_heads,
       latentScale: tiny.vae.scaling_factor,
     },
-    checkpoint: openSd1Checkpoint(file),
+    checkpoint,
+    model: {
+      family: checkpoint.family,
+      shapes: checkpoint.shapes,
+      heads: {
+        unet: (width) => (typeof heads === 'number' ? heads : heads[channels.indexOf(width)]!),
+        text: tiny.text_encoders.map((encoder) => encoder.num_attention_heads),
+      },
+    },
     index: (name) => files[name] ?? {},
     golden: (name) => openGolden(join(folder, name)),
     close: () => file.close(),

@@ -7,9 +7,11 @@ import { type LoraOptions, loraAdapter } from '../../src/lora/lora-adapter.ts';
 import { type LoraLayout, loraLayout } from '../../src/lora/lora-layout.ts';
 import { type LoraModule, loraValues } from '../../src/lora/lora-modules.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
+import type { TextNodes } from '../../src/models/model-family.ts';
+import { predict } from '../../src/models/networks.ts';
 import type { Executor } from '../../src/runtime/executor.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
-import { f32 } from '../../src/tensor/tensor.ts';
+import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import {
   diffusionLoss,
   type LossInputs,
@@ -19,7 +21,7 @@ import {
 } from '../../src/train/loss.ts';
 import type { Family } from './family.ts';
 import type { GoldenFile } from './golden-file.ts';
-import { contextOf, predictionOf } from './networks.ts';
+import { textOf } from './networks.ts';
 import type { Report } from './report.ts';
 
 const downSuffix = '.lora_down.weight';
@@ -45,7 +47,7 @@ const isKernel = ({ down }: LoraModule) => (down.shape[2] ?? 1) * (down.shape[3]
 export function layoutsOf(family: Family, modules: readonly LoraModule[]): LoraLayout[] {
   const plain = modules.find((module) => !isKernel(module));
   const kernel = modules.find(isKernel);
-  const targets = targetModules(family.checkpoint.shapes, { convolutions: kernel !== undefined });
+  const targets = targetModules(family.model, { convolutions: kernel !== undefined });
   const ranks = {
     rank: plain?.down.shape[0] ?? 1,
     alpha: plain?.alpha,
@@ -81,7 +83,7 @@ export function loadLora(
 /** Everything that one forward pass through adapted networks gives. */
 export interface LoraForward {
   readonly inputs: LossInputs;
-  readonly context: Node;
+  readonly text: TextNodes;
   readonly noisy: Node;
   readonly target: Node;
   readonly pred: Node;
@@ -95,27 +97,27 @@ export interface LoraForward {
  * Text encoder, UNet and loss with the adapter in both networks.
  *
  * @param latents shape of the latents
- * @param ids shape of the token ids, fed as `ids`
+ * @param ids token ids of the batch, fed with the others of `tokenFeeds`
  */
 export function loraForward(
   g: GraphBuilder,
   family: Family,
   layouts: readonly LoraLayout[],
-  { latents, ids }: { readonly latents: Shape; readonly ids: Shape },
+  { latents, ids }: { readonly latents: Shape; readonly ids: Tensor<'i32'> },
   options: LoraOptions = {},
 ): LoraForward {
   const adapter = loraAdapter(g, layouts, options);
   const inputs = lossInputs(g, latents);
-  const context = contextOf(g, family, g.input('ids', ids, 'i32'), adapter);
+  const text = textOf(g, family, ids, adapter);
   const noisy = noisyLatents(g, inputs);
-  const pred = predictionOf(g, family, noisy, context, { adapter });
+  const pred = predict(g, family.model, noisy, text, { adapter });
   const target = lossTarget(g, inputs, family.config.predictionType);
   const { loss, perSample } = diffusionLoss(g, pred, target, inputs.weight);
   const factors = layouts.map((layout) => adapter.factors(layout));
   let found: (Node | null)[] | undefined;
   return {
     inputs,
-    context,
+    text,
     noisy,
     target,
     pred,

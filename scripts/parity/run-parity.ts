@@ -36,7 +36,7 @@ const schedulerFile = 'scheduler.safetensors';
 const schedulerCase = 'scheduler';
 
 /** Families that the trainer knows. */
-const supported: ReadonlySet<string> = new Set(['sd15']);
+const supported: ReadonlySet<string> = new Set(['sd15', 'sd21', 'sdxl']);
 
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 

@@ -8,6 +8,7 @@ import type { Terminal } from './terminal.ts';
 const phaseNames: { readonly [P in TrainProgress['phase']]: string } = {
   prepare: 'reading images',
   cache: 'encoding images',
+  text: 'encoding captions',
   compile: 'compiling',
   preview: 'preview',
   train: 'training',

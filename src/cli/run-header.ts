@@ -4,8 +4,7 @@ import { basename, join } from 'node:path';
 import type { Config } from '../config/resolve-config.ts';
 import { scanDataset } from '../data/scan-folder.ts';
 import { finalFileName } from '../export/file-names.ts';
-import { fileKind, fileKindNames } from '../models/file-kind.ts';
-import { openSafetensors } from '../weights/safetensors-file.ts';
+import { openModel } from '../train/open-model.ts';
 import { executorText } from './create-executor.ts';
 import { facts } from './format-table.ts';
 import { formatBytes, formatNumber, plural } from './format-units.ts';
@@ -36,14 +35,11 @@ function ratesText({ lora, train }: Config): string {
   return `${rates.join(', ')}; ${lrSchedule.replaceAll('_', ' ')}${warmup}`;
 }
 
-async function baseText(path: string): Promise<string> {
-  const file = await openSafetensors(path);
-  try {
-    const kind = fileKindNames[fileKind(file.entries)].replace(/^an? /, '');
-    return `${shownPath(path)}: ${kind}, ${formatBytes(file.size)}`;
-  } finally {
-    file.close();
-  }
+async function baseText({ base, vae }: Config): Promise<string> {
+  const { checkpoint, files, close } = await openModel(base, vae);
+  close();
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  return `${shownPath(base)}: ${checkpoint.family.name}, ${formatBytes(bytes)}`;
 }
 
 async function dataText({ data }: Config): Promise<string> {
@@ -68,7 +64,7 @@ export async function runHeader(config: Config): Promise<string> {
   const device = await executorText(config);
   const { output } = config;
   return facts([
-    ['base', await baseText(config.base)],
+    ['base', await baseText(config)],
     config.vae === null ? null : ['VAE', basename(config.vae)],
     ['data', await dataText(config)],
     ['adapter', adapterText(config.lora)],

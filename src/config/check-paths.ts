@@ -8,9 +8,9 @@ import { originOf } from './print-config.ts';
 import { refusal } from './refuse.ts';
 import { nearest } from './suggest-key.ts';
 
-type Kind = 'file' | 'folder';
+type Kind = 'file' | 'folder' | 'file or folder';
 
-function kindOf(path: string): Kind | undefined {
+function kindOf(path: string): 'file' | 'folder' | undefined {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats && (stats.isDirectory() ? 'folder' : 'file');
 }
@@ -26,7 +26,7 @@ function namesIn(folder: string): readonly string[] {
 
 function complaint(path: string, expected: Kind): string | undefined {
   const kind = kindOf(path);
-  if (kind === expected) return undefined;
+  if (kind === expected || (kind && expected === 'file or folder')) return undefined;
   if (kind) return `${path} is a ${kind}; expected a ${expected}`;
   const folder = dirname(path);
   const near = nearest(basename(path), namesIn(folder));
@@ -46,7 +46,7 @@ export function checkPaths(loaded: LoadedConfig): void {
     key: readonly PropertyKey[],
   ])[] = [
     [webui, 'folder', ['webui']],
-    [loaded.hubModel ? null : base, 'file', ['base']],
+    [loaded.hubModel ? null : base, 'file or folder', ['base']],
     [vae, 'file', ['vae']],
     ...data.folders.map(({ path }, i) => [path, 'folder', ['data', 'folders', i, 'path']] as const),
   ];

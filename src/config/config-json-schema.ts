@@ -30,7 +30,9 @@ export const configJsonSchema = z.toJSONSchema(fileSchema, {
 
 /** The alternatives of a schema; itself alone where it has none. */
 export function alternatives(schema: JsonSchema): readonly JsonSchema[] {
-  return schema.anyOf?.flatMap(alternatives) ?? [schema];
+  if (schema.anyOf) return schema.anyOf.flatMap(alternatives);
+  const { type } = schema;
+  return Array.isArray(type) ? type.map((one) => ({ ...schema, type: one })) : [schema];
 }
 
 /** The keys of a section, or of each entry of a list; empty for a value. */

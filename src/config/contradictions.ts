@@ -136,7 +136,10 @@ const resolution: Rule = ({ data, preview }) => {
   ];
 };
 
-const captions: Rule = ({ data: d, train: t }) => [
+/** Shuffles are counted where captions are encoded beforehand. */
+const usualVariants = 16;
+
+const captions: Rule = ({ data: d, train: t, lora: l }) => [
   d.folders.every((folder) => folder.prior) &&
     rule(
       ['data.folders'],
@@ -148,6 +151,17 @@ const captions: Rule = ({ data: d, train: t }) => [
   d.keepTokens > 0 &&
     !d.shuffleTags &&
     unused('data.keepTokens', 'data.shuffleTags is false', 'data.shuffleTags'),
+  d.captionVariants !== usualVariants &&
+    !d.shuffleTags &&
+    unused('data.captionVariants', 'data.shuffleTags is false', 'data.shuffleTags'),
+  d.captionVariants !== usualVariants &&
+    d.shuffleTags &&
+    l.textEncoder &&
+    unused(
+      'data.captionVariants',
+      'the text encoder is trained, so that each visit has a shuffle of its own',
+      'lora.textEncoder',
+    ),
 ];
 
 const length: Rule = ({ train: t }) => [

@@ -75,6 +75,12 @@ const withNote: readonly KohyaName[] = [
   noted('bucket_no_upscale', 'data.buckets.upscale', 'set it to false'),
   noted('lr_scheduler', 'train.lrSchedule', 'constant_with_warmup is constant with warmupSteps'),
   noted('lr_warmup_steps', 'train.warmupSteps', 'a number of steps, not a share'),
+  noted(
+    'v_parameterization',
+    'train.predictionType',
+    'found from the base; v_prediction forces it',
+  ),
+  noted('zero_terminal_snr', 'train.zeroTerminalSnr', 'found from the base where it says so'),
   noted('max_token_length', 'train.maxTokens', '75, 150 or 225'),
   noted('optimizer_args', 'train', 'weightDecay, beta1, beta2 and epsilon are keys of their own'),
   noted('sample_prompts', 'preview.prompts', 'a list of texts, not a file'),

@@ -191,6 +191,11 @@ const dataSection = z.strictObject({
     .default(0)
     .describe('So many tags stay in front when shuffling. 1 keeps the trigger word first.'),
   captionSeparator: text().default(',').describe('What stands between two tags.'),
+  captionVariants: count(1000)
+    .default(16)
+    .describe(
+      'With a text encoder that is not trained: how many shuffles of each caption are encoded before the first step, for the visits to take from.',
+    ),
   captionDropout: z
     .number()
     .min(0)
@@ -315,13 +320,28 @@ const trainSection = z.strictObject({
     .max(1000)
     .default(1000)
     .describe('Timesteps below this one are trained.'),
+  predictionType: z
+    .enum(['epsilon', 'v_prediction'])
+    .nullable()
+    .default(null)
+    .describe(
+      'What the UNet predicts: the noise, or the velocity. Default: found from the base itself.',
+    ),
+  zeroTerminalSnr: z
+    .boolean()
+    .nullable()
+    .default(null)
+    .describe(
+      'Stretch the noise so that nothing of a picture is left at the last timestep. Default: as the base was made, where it says so.',
+    ),
   clipSkip: z
     .int()
     .min(1)
     .max(12)
-    .default(1)
+    .nullable()
+    .default(null)
     .describe(
-      "Which of the text encoder's layers is read, counted from the last. 1 for SD 1.5, 2 for most anime models.",
+      "Which of the text encoder's layers is read, counted from the last. Default: 1, or what the base's metadata say. 2 for most SD 1.x anime models; SD 2.x and SDXL have no choice.",
     ),
   maxTokens: z
     .literal([75, 150, 225])
@@ -438,7 +458,7 @@ const logSection = z.strictObject({
 /** A configuration file's content. Sections that are left out are filled in before it is parsed. */
 export const fileSchema = z.strictObject({
   base: text().describe(
-    "The base checkpoint, a .safetensors file. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion. A model on the Hugging Face hub, which is downloaded once: owner/name, owner/name@revision, or its address.",
+    "The base model: a .safetensors checkpoint, or a folder of diffusers. With `webui`, a bare file name is looked up in the web UI's models/Stable-diffusion. A model on the Hugging Face hub, which is downloaded once: owner/name, owner/name@revision, or its address.",
   ),
   vae: text()
     .nullable()

@@ -12,6 +12,8 @@ export interface CaptionOptions {
   readonly captionSeparator: string;
   /** Probability of an empty caption instead, 0 to 1. */
   readonly captionDropout: number;
+  /** So many shuffles of each caption, one of which each visit takes; null: each visit has its own. */
+  readonly variants: number | null;
 }
 
 /** Keys of the draws of one visit, as `BatchItem` has them. */
@@ -19,6 +21,14 @@ export interface Visit {
   readonly epoch: number;
   /** Of the visit within the epoch. */
   readonly position: number;
+  /** Index of the sample. */
+  readonly sample: number;
+}
+
+/** What of a sample its captions are made from. */
+export interface CaptionSource {
+  readonly caption: string;
+  readonly triggerWord: string | null;
 }
 
 /** Whether `caption` has `triggerWord` as whole words; the text encoder reads all in lower case. */
@@ -49,25 +59,56 @@ export function withTriggerWord(
   return caption === '' ? triggerWord : triggerWord + joiner(captionSeparator) + caption;
 }
 
+/** The caption with its trigger word, and its tags shuffled by `rng`. */
+function shuffledCaption(
+  { caption, triggerWord }: CaptionSource,
+  { keepTokens, captionSeparator }: CaptionOptions,
+  rng: Rng,
+): string {
+  const whole = withTriggerWord(caption, triggerWord, captionSeparator);
+  const tags = tagsOf(whole, captionSeparator);
+  const trigger = tagsOf(triggerWord ?? '', captionSeparator);
+  const leads = trigger.every((tag, i) => tag.toLowerCase() === tags[i]?.toLowerCase());
+  const kept = Math.max(keepTokens, leads ? trigger.length : 0);
+  const shuffled = rng.shuffled(tags.slice(kept));
+  return [...tags.slice(0, kept), ...shuffled].join(joiner(captionSeparator));
+}
+
+/** The draws of one of a sample's shuffles, the same in every epoch. */
+const variantRng = (seed: number, sample: number, variant: number) =>
+  new Rng(seed, 'caption-variant', sample, variant);
+
 /**
  * The text that a sample is trained with at one visit; it depends on nothing but the arguments.
  * @returns '' where the caption is dropped.
  */
 export function composeCaption(
-  sample: { readonly caption: string; readonly triggerWord: string | null },
+  source: CaptionSource,
   options: CaptionOptions,
   seed: number,
-  visit: Visit,
+  { epoch, position, sample }: Visit,
 ): string {
-  const { shuffleTags, keepTokens, captionSeparator, captionDropout } = options;
-  const draws = (purpose: string) => new Rng(seed, purpose, visit.epoch, visit.position);
+  const { shuffleTags, captionSeparator, captionDropout, variants } = options;
+  const draws = (purpose: string) => new Rng(seed, purpose, epoch, position);
   if (captionDropout > 0 && draws('caption-dropout').uniform() < captionDropout) return '';
-  const caption = withTriggerWord(sample.caption, sample.triggerWord, captionSeparator);
-  if (!shuffleTags) return caption;
-  const tags = tagsOf(caption, captionSeparator);
-  const trigger = tagsOf(sample.triggerWord ?? '', captionSeparator);
-  const leads = trigger.every((tag, i) => tag.toLowerCase() === tags[i]?.toLowerCase());
-  const kept = Math.max(keepTokens, leads ? trigger.length : 0);
-  const shuffled = draws('caption-shuffle').shuffled(tags.slice(kept));
-  return [...tags.slice(0, kept), ...shuffled].join(joiner(captionSeparator));
+  if (!shuffleTags) return withTriggerWord(source.caption, source.triggerWord, captionSeparator);
+  if (variants === null) return shuffledCaption(source, options, draws('caption-shuffle'));
+  const variant = draws('caption-choice').integer(variants);
+  return shuffledCaption(source, options, variantRng(seed, sample, variant));
+}
+
+/** Every text that `composeCaption` can give for a sample, where `variants` are counted. */
+export function captionVariants(
+  source: CaptionSource,
+  options: CaptionOptions,
+  seed: number,
+  sample: number,
+): string[] {
+  const { shuffleTags, captionSeparator, captionDropout, variants } = options;
+  const texts = shuffleTags
+    ? Array.from({ length: variants ?? 0 }, (_, variant) =>
+        shuffledCaption(source, options, variantRng(seed, sample, variant)),
+      )
+    : [withTriggerWord(source.caption, source.triggerWord, captionSeparator)];
+  return [...new Set(captionDropout > 0 ? [...texts, ''] : texts)];
 }

@@ -59,6 +59,7 @@ export interface DatasetDescription {
 export interface RunDescription {
   readonly family: AdapterFamily;
   readonly predictionType: 'epsilon' | 'v_prediction';
+  readonly zeroTerminalSnr: boolean;
   /** File stem of the finished adapter; also its alias in the web UI. */
   readonly outputName: string;
   /** Any number that tells one run from another, the same for all files of a run. */
@@ -189,7 +190,7 @@ function runFields(run: RunDescription): Field[] {
     ['ss_noise_offset', float(run.noiseOffset)],
     ['ss_multires_noise_iterations', null],
     ['ss_adaptive_noise_scale', null],
-    ['ss_zero_terminal_snr', false],
+    ['ss_zero_terminal_snr', run.zeroTerminalSnr],
     ['ss_training_comment', run.comment],
     ['ss_optimizer', run.optimizer],
     ['ss_max_grad_norm', float(run.maxGradNorm)],

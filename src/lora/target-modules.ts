@@ -1,9 +1,12 @@
 /** @file Which layers of a model get a LoRA: those that kohya's trainer takes, under its names. */
 
+import { inferNamedUnetSizes } from '../models/infer-sizes.ts';
+import type { ModelFamily } from '../models/model-family.ts';
+import type { UnetSizes } from '../models/sizes.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { sizeOf } from '../tensor/shape.ts';
 
-/** The networks that can be adapted; each is one group with its own learning rate. */
+/** What can be adapted: the UNet, and all text encoders; each is one group with its own learning rate. */
 export type LoraGroup = 'unet' | 'text_encoder';
 
 type ModuleKind = 'linear' | 'conv1x1' | 'conv3x3';
@@ -29,15 +32,19 @@ export interface TargetOptions {
   readonly convolutions?: boolean;
 }
 
-const prefixes: { readonly [G in LoraGroup]: string } = {
-  unet: 'lora_unet_',
-  text_encoder: 'lora_te_',
-};
+/** A model whose layers are looked at. */
+export interface TargetModel {
+  readonly family: ModelFamily;
+  /** Of its weights by full name. */
+  readonly shapes: ReadonlyMap<string, Shape>;
+}
+
+const unetPrefix = 'lora_unet_';
 
 /** Below Transformer2DModel; below ResnetBlock2D, Downsample2D and Upsample2D; of the text encoder. */
 const transformerLayer = /^unet\..*\.attentions\.\d+\./;
 const convolutionLayer = /^unet\..*\.(resnets|downsamplers|upsamplers)\.\d+\./;
-const textLayer = /^text_encoder\..*\.(self_attn|mlp)\./;
+const textLayer = /^text_encoder(_2)?\..*\.(self_attn|mlp)\./;
 
 function kindOf(shape: Shape): ModuleKind | undefined {
   if (shape.length === 2) return 'linear';
@@ -45,18 +52,39 @@ function kindOf(shape: Shape): ModuleKind | undefined {
   return shape[2] === 1 && shape[3] === 1 ? 'conv1x1' : 'conv3x3';
 }
 
+/** How a module is named by its layer's path, as the family's files have it. */
+function namer({ family, shapes }: TargetModel): (path: string) => string {
+  let sizes: UnetSizes | undefined;
+  const unet = () => {
+    sizes ??= inferNamedUnetSizes(
+      new Map(Array.from(shapes, ([name, shape]) => [name, { shape }])),
+      'the model',
+      'unet.',
+    );
+    return sizes;
+  };
+  return (path) => {
+    const dot = path.indexOf('.');
+    const [network, inner] = [path.slice(0, dot), path.slice(dot + 1)];
+    const encoder = family.textEncoders.find((one) => one.network === network);
+    const name = encoder
+      ? encoder.adapterPrefix + inner
+      : unetPrefix + family.adapterPath(inner, unet);
+    return name.replaceAll('.', '_');
+  };
+}
+
 /**
- * Every Linear and 1x1 convolution of the UNet's transformers and every Linear of the text encoder's
+ * Every Linear and 1x1 convolution of the UNet's transformers and every Linear of the text encoders'
  * attention and MLP, in the order of the model.
- *
- * @param shapes of the model's weights by full name
  */
 export function targetModules(
-  shapes: ReadonlyMap<string, Shape>,
+  model: TargetModel,
   { unet = true, textEncoder = true, convolutions = false }: TargetOptions = {},
 ): TargetModule[] {
+  const nameOf = namer(model);
   const modules: TargetModule[] = [];
-  for (const [weight, shape] of shapes) {
+  for (const [weight, shape] of model.shapes) {
     const kind = kindOf(shape);
     if (!kind || !weight.endsWith('.weight')) continue;
     const inUnet =
@@ -64,8 +92,7 @@ export function targetModules(
     if (!inUnet && !(textEncoder && textLayer.test(weight))) continue;
     const path = weight.slice(0, -'.weight'.length);
     const group: LoraGroup = inUnet ? 'unet' : 'text_encoder';
-    const name = prefixes[group] + path.slice(group.length + 1).replaceAll('.', '_');
-    modules.push({ name, path, group, kind, shape });
+    modules.push({ name: nameOf(path), path, group, kind, shape });
   }
   return modules;
 }

@@ -1,5 +1,6 @@
-/** @file The text encoder of SD 1.x (HF: CLIPTextModel), and how long captions become one context. */
+/** @file The text encoders (HF: CLIPTextModel), and how long captions become one context. */
 
+import type { GraphBuilder } from '../graph/graph-builder.ts';
 import type { Node } from '../graph/ops.ts';
 import { countAt, layerNorm, linear, type Scope } from './layers.ts';
 
@@ -13,9 +14,14 @@ export function clipHeads(hidden: number): number {
   return heads;
 }
 
+/** OpenAI's CLIP has the quick form, OpenCLIP the exact one. */
+export type ClipActivation = 'quickGelu' | 'gelu';
+
 export interface ClipOptions {
   /** `clipHeads` unless given. */
   readonly heads?: number | undefined;
+  /** `quickGelu` unless given. */
+  readonly activation?: ClipActivation;
 }
 
 /** All hidden states [n, t, d]: 0 the embeddings, k what block k gives. */
@@ -25,7 +31,7 @@ export interface ClipStates {
   readonly last: Node;
 }
 
-function encoderLayer(s: Scope, x: Node, heads: number): Node {
+function encoderLayer(s: Scope, x: Node, heads: number, activation: ClipActivation): Node {
   const { g } = s;
   const attention = s.at('self_attn');
   const h = layerNorm(s, 'layer_norm1', x);
@@ -37,7 +43,7 @@ function encoderLayer(s: Scope, x: Node, heads: number): Node {
     { heads, scale, causal: true },
   );
   const y = g.add(x, linear(attention, 'out_proj', mixed));
-  const inner = g.quickGelu(linear(s, 'mlp.fc1', layerNorm(s, 'layer_norm2', y)));
+  const inner = g[activation](linear(s, 'mlp.fc1', layerNorm(s, 'layer_norm2', y)));
   return g.add(y, linear(s, 'mlp.fc2', inner));
 }
 
@@ -47,7 +53,11 @@ function encoderLayer(s: Scope, x: Node, heads: number): Node {
  * @param s scope of the text encoder
  * @param ids i32 [n, t], t at most the number of positions (77)
  */
-export function clipTextModel(s: Scope, ids: Node, { heads }: ClipOptions = {}): ClipStates {
+export function clipTextModel(
+  s: Scope,
+  ids: Node,
+  { heads, activation = 'quickGelu' }: ClipOptions = {},
+): ClipStates {
   const { g } = s;
   const model = s.at('text_model');
   const tokens = g.gather(model.weight('embeddings.token_embedding.weight'), ids);
@@ -58,7 +68,8 @@ export function clipTextModel(s: Scope, ids: Node, { heads }: ClipOptions = {}):
   for (let i = 0; i < layers; i++) {
     const layer = model.at(`encoder.layers.${i}`);
     const x = hidden.at(-1)!;
-    hidden.push(g.segment(() => encoderLayer(layer, x, heads ?? clipHeads(width))));
+    const count = heads ?? clipHeads(width);
+    hidden.push(g.segment(() => encoderLayer(layer, x, count, activation)));
   }
   return { hidden, last: layerNorm(model, 'final_layer_norm', hidden.at(-1)!) };
 }
@@ -87,27 +98,46 @@ export interface TextContextOptions extends ClipOptions {
   readonly join?: ChunkJoin;
 }
 
-/**
- * The context [n, t, d] of captions. Each chunk is encoded on its own.
- *
- * @param ids i32 [n, 77], or [n, chunks, 77] with BOS and EOS in each chunk
- */
-export function textContext(
-  s: Scope,
-  ids: Node,
-  { clipSkip = 1, join = 'kohya', heads }: TextContextOptions = {},
+/** Ids [n, 77], or [n, chunks, 77], as rows [n·chunks, 77]: each chunk is encoded on its own. */
+export function chunkRows(g: GraphBuilder, ids: Node): Node {
+  if (ids.shape.length === 2) return ids;
+  const [n, chunks, length] = ids.shape as [number, number, number];
+  return g.reshape(ids, [n * chunks, length]);
+}
+
+/** Encoded chunks [n·chunks, 77, d] as one context [n, t, d] a caption. */
+export function joinChunks(
+  g: GraphBuilder,
+  encoded: Node,
+  chunks: number,
+  join: ChunkJoin = 'kohya',
 ): Node {
-  const { g } = s;
-  const [n, length] = [ids.shape[0]!, ids.shape.at(-1)!];
-  const chunks = ids.shape.length === 3 ? ids.shape[1]! : 1;
-  const rows = ids.shape.length === 3 ? g.reshape(ids, [n * chunks, length]) : ids;
-  const encoded = skipLayers(s, clipTextModel(s, rows, { heads }), clipSkip);
   if (chunks === 1) return encoded;
-  const joined = g.reshape(encoded, [n, chunks * length, encoded.shape[2]!]);
+  const [rows, length, width] = encoded.shape as [number, number, number];
+  const joined = g.reshape(encoded, [rows / chunks, chunks * length, width]);
   if (join === 'a1111') return joined;
   const parts = [g.sliceAxis(joined, 1, 0, 1)];
   for (let i = 0; i < chunks; i++) {
     parts.push(g.sliceAxis(joined, 1, i * length + 1, (i + 1) * length - 1));
   }
   return g.concat([...parts, g.sliceAxis(joined, 1, chunks * length - 1, chunks * length)], 1);
+}
+
+/** Chunks of each caption of ids [n, 77] or [n, chunks, 77]. */
+export function chunksOf(ids: Node): number {
+  return ids.shape.length === 3 ? ids.shape[1]! : 1;
+}
+
+/**
+ * The context [n, t, d] of captions.
+ *
+ * @param ids i32 [n, 77], or [n, chunks, 77] with BOS and EOS in each chunk
+ */
+export function textContext(
+  s: Scope,
+  ids: Node,
+  { clipSkip = 1, join, ...clip }: TextContextOptions = {},
+): Node {
+  const encoded = skipLayers(s, clipTextModel(s, chunkRows(s.g, ids), clip), clipSkip);
+  return joinChunks(s.g, encoded, chunksOf(ids), join);
 }

@@ -12,6 +12,7 @@ export type FileKind =
   | 'sdxl-refiner'
   | 'inpainting'
   | 'instruct-pix2pix'
+  | 'unclip'
   | 'sd3'
   | 'flux'
   | 'lora'
@@ -30,6 +31,7 @@ export const fileKindNames: { readonly [K in FileKind]: string } = {
   'sdxl-refiner': 'an SDXL refiner checkpoint',
   inpainting: 'an inpainting checkpoint, whose UNet takes 9 channels',
   'instruct-pix2pix': 'an InstructPix2Pix checkpoint, whose UNet takes 8 channels',
+  unclip: 'an unCLIP checkpoint, which draws from pictures',
   sd3: 'a Stable Diffusion 3 checkpoint',
   flux: 'a Flux checkpoint',
   lora: 'a LoRA or another adapter, not a checkpoint',
@@ -57,6 +59,8 @@ type Test = (entries: TensorEntries, some: (test: (key: string) => boolean) => b
 const tests: readonly (readonly [FileKind, Test])[] = [
   ['lora', (_, some) => some((key) => adapterKey.test(key))],
   ['controlnet', (_, some) => some((key) => /^control_model\.|^controlnet_/.test(key))],
+  ['inpainting', (entries) => unetInput(entries) === 9],
+  ['instruct-pix2pix', (entries) => unetInput(entries) === 8],
   ['sdxl', (_, some) => some((key) => key.startsWith('conditioner.embedders.1.'))],
   [
     'sdxl-refiner',
@@ -64,13 +68,17 @@ const tests: readonly (readonly [FileKind, Test])[] = [
       entries.has('conditioner.embedders.0.model.ln_final.weight') &&
       entries.has(`${unet}label_emb.0.0.weight`),
   ],
+  [
+    'unclip',
+    (entries, some) =>
+      entries.has(`${unet}label_emb.0.0.weight`) &&
+      some((key) => key.startsWith('cond_stage_model.')),
+  ],
   ['sdxl', (entries) => entries.has(`${unet}label_emb.0.0.weight`)],
   [
     'sd2',
     (_, some) => some((key) => /^(cond_stage_model|conditioner\.embedders\.0)\.model\./.test(key)),
   ],
-  ['inpainting', (entries) => unetInput(entries) === 9],
-  ['instruct-pix2pix', (entries) => unetInput(entries) === 8],
   ['sd1', (entries) => unetInput(entries) !== undefined],
   ['sd3', (_, some) => some((key) => key.includes('joint_blocks.'))],
   ['flux', (_, some) => some((key) => key.includes('double_blocks.'))],

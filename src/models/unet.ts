@@ -14,6 +14,8 @@ export interface UnetInputs {
   readonly timeProj: Node;
   /** The text encoder's output [n, t, d]. */
   readonly context: Node;
+  /** Pooled text and embedded sizes [n, a], which SDXL adds to the timestep. */
+  readonly addition?: Node;
 }
 
 export interface UnetOptions {
@@ -92,13 +94,19 @@ function upBlock(s: Scope, input: Node, conditions: Conditions, skips: Node[]): 
 /** The predicted noise (or velocity), of the latents' shape. */
 export function unet(
   s: Scope,
-  { latents, timeProj, context }: UnetInputs,
+  { latents, timeProj, context, addition }: UnetInputs,
   { heads, tap = () => {} }: UnetOptions,
 ): Node {
   const { g } = s;
-  const hidden = g.silu(linear(s, 'time_embedding.linear_1', timeProj));
-  const embedding = linear(s, 'time_embedding.linear_2', hidden);
+  const mlp = (path: string, input: Node) =>
+    linear(s, `${path}.linear_2`, g.silu(linear(s, `${path}.linear_1`, input)));
+  let embedding = mlp('time_embedding', timeProj);
   tap('time_embedding', embedding);
+  if (addition) {
+    const added = mlp('add_embedding', addition);
+    tap('add_embedding', added);
+    embedding = g.add(embedding, added);
+  }
   const conditions: Conditions = { time: g.silu(embedding), context, heads };
 
   let x = conv2d(s, 'conv_in', latents, { padding: 1 });

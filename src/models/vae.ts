@@ -6,7 +6,7 @@ import { resnetBlock } from './resnet-block.ts';
 
 const normEpsilon = 1e-6;
 
-/** Latents are multiplied by this before the UNet sees them (SD 1.x and 2.x). */
+/** Latents are multiplied by this before the UNet of SD 1.x sees them. */
 export const latentScale = 0.18215;
 
 function resnet(s: Scope, path: string, x: Node): Node {

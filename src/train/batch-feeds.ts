@@ -1,8 +1,6 @@
 /** @file What a step's graph is fed: latents, noise, timesteps and their weights, all drawn by key. */
 
 import type { BatchItem, PlannedBatch } from '../data/batch-plan.ts';
-import { timestepEmbedding } from '../models/timestep-embedding.ts';
-import { latentScale } from '../models/vae.ts';
 import type { Values } from '../runtime/executor.ts';
 import { Rng } from '../tensor/rng.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
@@ -28,8 +26,10 @@ export interface NoiseOptions {
   readonly noiseOffset: number;
   /** Weight of prior-preservation samples (Ruiz et al. 2023, arXiv:2208.12242). */
   readonly priorLossWeight: number;
-  /** Channels of the UNet's first block. */
-  readonly timeChannels: number;
+  /** Latents are multiplied by this before the UNet sees them. */
+  readonly latentScale: number;
+  /** What the UNet is fed beside latents and text: of timesteps, and of the pictures' sizes. */
+  readonly conditions: (timesteps: readonly number[], items: readonly BatchItem[]) => Values;
 }
 
 const latentChannels = 4;
@@ -57,7 +57,7 @@ export function batchFeeds(
   momentsOf: (item: BatchItem) => Tensor<'f32'>,
   options: NoiseOptions,
 ): Values {
-  const { seed, schedule, predictionType, minSnrGamma, noiseOffset } = options;
+  const { seed, schedule, predictionType, minSnrGamma, noiseOffset, latentScale } = options;
   const [height, width] = [bucket.height / 8, bucket.width / 8];
   const size = latentChannels * height * width;
   const latents = new Float32Array(items.length * size);
@@ -83,7 +83,7 @@ export function batchFeeds(
     latents: f32(shape, latents),
     noise: f32(shape, noise),
     weight: f32([items.length], weights),
-    timeProj: timestepEmbedding(timesteps, options.timeChannels),
+    ...options.conditions(timesteps, items),
     ...coefficientTensors(schedule, timesteps),
   };
 }

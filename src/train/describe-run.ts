@@ -8,6 +8,7 @@ import type {
   RunDescription,
 } from '../export/kohya-metadata.ts';
 import { countTags } from '../export/tag-frequency.ts';
+import type { BaseSettings } from './base-settings.ts';
 import type { Base } from './open-base.ts';
 import type { Dataset, TrainSample } from './read-dataset.ts';
 import type { RunPlan } from './run-plan.ts';
@@ -85,18 +86,26 @@ export function describeRun(
     base,
     dataset,
     plan,
-  }: { readonly base: Base; readonly dataset: Dataset; readonly plan: RunPlan },
+    settings,
+  }: {
+    readonly base: Base;
+    readonly dataset: Dataset;
+    readonly plan: RunPlan;
+    readonly settings: BaseSettings;
+  },
   { startedAt, sessionId }: { readonly startedAt: number; readonly sessionId: number },
 ): RunDescription {
   const { lora, train, output, data } = config;
+  const { fixedClipSkip } = base.checkpoint.family;
   const { beta1, beta2, epsilon, weightDecay } = train;
   const networkArgs: Record<string, string> =
     lora.convRank === null
       ? {}
       : { conv_dim: String(lora.convRank), conv_alpha: String(lora.convAlpha) };
   return {
-    family: 'sd1',
-    predictionType: 'epsilon',
+    family: base.checkpoint.family.id,
+    predictionType: settings.predictionType,
+    zeroTerminalSnr: settings.zeroTerminalSnr,
     outputName: output.name,
     sessionId,
     startedAt,
@@ -120,7 +129,8 @@ export function describeRun(
     maxGradNorm: train.maxGradNorm,
     mixedPrecision: 'no',
     seed: train.seed,
-    clipSkip: train.clipSkip === 1 ? null : train.clipSkip,
+    // As kohya's trainer: only where it was chosen.
+    clipSkip: fixedClipSkip !== null || settings.clipSkip === 1 ? null : settings.clipSkip,
     maxTokenLength: train.maxTokens === 75 ? null : train.maxTokens,
     cacheLatents: true,
     noiseOffset: train.noiseOffset === 0 ? null : train.noiseOffset,

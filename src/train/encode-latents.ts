@@ -62,7 +62,7 @@ class Encoder {
         `${path}: the base model's VAE makes ${data[bad]} of this picture; use another VAE (\`vae:\` in the configuration) or take the picture out`,
       );
     }
-    return f32([8, height / 8, width / 8], data);
+    return f32(moments!.shape.slice(1), data);
   }
 
   async #graphFor({ width, height }: Size): Promise<Executable> {

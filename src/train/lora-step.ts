@@ -9,22 +9,15 @@ import type { Graph, Node } from '../graph/ops.ts';
 import { rematerialize } from '../graph/passes/rematerialize.ts';
 import { flattenGradients, loraAdapter } from '../lora/lora-adapter.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
-import { textContext } from '../models/clip-text-model.ts';
-import { networkScope } from '../models/layers.ts';
-import { unetHeads } from '../models/sd1/sizes.ts';
-import { unet } from '../models/unet.ts';
-import type { Shape } from '../tensor/shape.ts';
+import { encodedText, fedText, type NetworkModel, predict } from '../models/networks.ts';
 import { type AdamwOptions, adamwGraph, adamwInputs } from './adamw.ts';
+import { type IdleRange, idleRanges, keepIdle } from './idle-factors.ts';
 import { diffusionLoss, lossInputs, lossTarget, noisyLatents } from './loss.ts';
 import type { PredictionType } from './noise-schedule.ts';
 
 /** The model that a step trains on. */
-export interface StepModel {
-  /** Of all weights by full name. */
-  readonly shapes: ReadonlyMap<string, Shape>;
+export interface StepModel extends NetworkModel {
   readonly predictionType: PredictionType;
-  /** Heads of the text encoder; read off its size unless given. */
-  readonly textHeads?: number | undefined;
 }
 
 /** Sizes of one batch; each needs a graph of its own. */
@@ -48,28 +41,42 @@ export const gradientVariable = ({ group }: LoraLayout) => `gradient.${group}`;
 export const momentVariables = ({ group }: LoraLayout) =>
   [`adam.m.${group}`, `adam.v.${group}`] as const;
 
-/** The context [n, t, d] of the captions: fed, or encoded from ids with the adapter in place. */
-function contextOf(
+/** Everything between the inputs and the gradient of each factor. */
+function forwardAndBackward(
   g: GraphBuilder,
   model: StepModel,
-  { batch, text }: StepShape,
-  adapter: ReturnType<typeof loraAdapter>,
+  layouts: readonly LoraLayout[],
+  { batch, height, width, text }: StepShape,
   clipSkip: number,
-): Node {
-  if ('tokens' in text) {
-    const positions = model.shapes.get(
-      'unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight',
-    );
-    if (!positions) throw new Error('internal: the UNet has no cross-attention');
-    return g.input('context', [batch, text.tokens, positions[1]!]);
-  }
-  const ids = g.input('ids', [batch, text.chunks, 77], 'i32');
-  const scope = networkScope(g, model.shapes, 'text_encoder', { adapter });
-  return textContext(scope, ids, { clipSkip, heads: model.textHeads });
+) {
+  const adapter = loraAdapter(g, layouts);
+  const inputs = lossInputs(g, [batch, 4, height, width]);
+  const conditions =
+    'tokens' in text
+      ? fedText(g, model, { batch, ...text })
+      : encodedText(g, model, { batch, ...text }, { clipSkip, adapter });
+  const prediction = predict(g, model, noisyLatents(g, inputs), conditions, { adapter });
+  const target = lossTarget(g, inputs, model.predictionType);
+  const { loss, perSample } = diffusionLoss(g, prediction, target, inputs.weight);
+  const factors = layouts.map((layout) => adapter.factors(layout));
+  const all = grad(g, loss, factors.flat());
+  const gradients = factors.map((own) => all.splice(0, own.length));
+  return { loss, perSample, gradients };
+}
+
+/** The parts of each layout's variable that the loss does not depend on. */
+export function idleFactors(
+  model: StepModel,
+  layouts: readonly LoraLayout[],
+  shape: StepShape,
+  { clipSkip }: StepOptions,
+): IdleRange[][] {
+  const { gradients } = forwardAndBackward(new GraphBuilder(), model, layouts, shape, clipSkip);
+  return layouts.map((layout, i) => idleRanges(layout, gradients[i]!));
 }
 
 /**
- * The graph of one micro-batch. It is fed the loss's inputs, `timeProj` and the text, and
+ * The graph of one micro-batch. It is fed the loss's inputs, those of the UNet and the text, and
  * `gradientKeep` and `gradientShare`, scalars: the gathered gradient becomes
  * keep·gathered + share·gradient. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
  * squared norm of all gathered gradients.
@@ -81,33 +88,15 @@ export function gradientGraph(
   { clipSkip, gradientCheckpointing }: StepOptions,
 ): Graph {
   const g = new GraphBuilder();
-  const adapter = loraAdapter(g, layouts);
-  const inputs = lossInputs(g, [shape.batch, 4, shape.height, shape.width]);
-  const scope = networkScope(g, model.shapes, 'unet', { adapter });
-  const channels = model.shapes.get('unet.conv_in.weight')![0]!;
-  const prediction = unet(
-    scope,
-    {
-      latents: noisyLatents(g, inputs),
-      timeProj: g.input('timeProj', [shape.batch, channels]),
-      context: contextOf(g, model, shape, adapter, clipSkip),
-    },
-    { heads: () => unetHeads },
-  );
-  const target = lossTarget(g, inputs, model.predictionType);
-  const { loss, perSample } = diffusionLoss(g, prediction, target, inputs.weight);
-
-  const factors = layouts.map((layout) => adapter.factors(layout));
-  const gradients = grad(g, loss, factors.flat());
+  const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, clipSkip);
   const updates: Record<string, Node> = {};
   const squares: Node[] = [];
   for (const [i, layout] of layouts.entries()) {
-    const own = gradients.splice(0, factors[i]!.length);
     const gathered = g.mul(
       g.variable(gradientVariable(layout), [layout.size]),
       g.input('gradientKeep', []),
     );
-    const fresh = g.mul(flattenGradients(g, layout, own), g.input('gradientShare', []));
+    const fresh = g.mul(flattenGradients(g, layout, gradients[i]!), g.input('gradientShare', []));
     const sum = g.add(gathered, fresh);
     updates[gradientVariable(layout)] = sum;
     squares.push(g.sum(g.square(sum), [0]));
@@ -120,11 +109,17 @@ export function gradientGraph(
 /**
  * The graph of one AdamW update. It is fed `clip`, a scalar that the gradients are multiplied with,
  * the corrections of AdamW, and for each group its `learningRate.<group>`.
+ *
+ * @param idle `idleFactors`, which stay as they are; none unless given
  */
-export function optimizerGraph(layouts: readonly LoraLayout[], options: AdamwOptions): Graph {
+export function optimizerGraph(
+  layouts: readonly LoraLayout[],
+  options: AdamwOptions,
+  idle: readonly (readonly IdleRange[])[] = [],
+): Graph {
   const g = new GraphBuilder();
   const updates: Record<string, Node> = {};
-  for (const layout of layouts) {
+  for (const [i, layout] of layouts.entries()) {
     const shape = [layout.size];
     const [m, v] = momentVariables(layout);
     const gradient = g.mul(g.variable(gradientVariable(layout), shape), g.input('clip', []));
@@ -134,7 +129,8 @@ export function optimizerGraph(layouts: readonly LoraLayout[], options: AdamwOpt
       v: g.variable(v, shape),
     };
     const next = adamwGraph(g, state, gradient, adamwInputs(g, `.${layout.group}`), options);
-    Object.assign(updates, { [layout.variable]: next.param, [m]: next.m, [v]: next.v });
+    const param = keepIdle(g, next.param, state.param, idle[i] ?? []);
+    Object.assign(updates, { [layout.variable]: param, [m]: next.m, [v]: next.v });
   }
   return g.build({}, updates);
 }

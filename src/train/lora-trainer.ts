@@ -11,12 +11,13 @@ import { batchFeeds, type NoiseOptions } from './batch-feeds.ts';
 import {
   gradientGraph,
   gradientVariable,
+  idleFactors,
   optimizerGraph,
   type StepModel,
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
-import { FrozenTextEncoder, type TextOptions, tokenizeBatch } from './text-encoding.ts';
+import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
 export interface TrainerOptions {
   readonly executor: Executor;
@@ -26,6 +27,8 @@ export interface TrainerOptions {
   readonly adamw: AdamwOptions;
   readonly noise: NoiseOptions;
   readonly text: TextOptions;
+  /** Has the texts of text encoders that are not trained; made here unless given. */
+  readonly frozenText?: FrozenTextEncoder | undefined;
   readonly captions: CaptionOptions;
   /** The samples' captions, by index. */
   readonly samples: readonly { readonly caption: string; readonly triggerWord: string | null }[];
@@ -54,12 +57,16 @@ export class LoraTrainer {
   readonly #gradients = new Map<string, Executable>();
   readonly #frozenText: FrozenTextEncoder | undefined;
   #optimizer: Executable | undefined;
+  /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
+  #someShape: StepShape | undefined;
 
   constructor(options: TrainerOptions) {
     this.#options = options;
-    const { executor, model, text, layouts } = options;
+    const { executor, model, text, frozenText, layouts } = options;
     const trainsText = layouts.some(({ group }) => group === 'text_encoder');
-    if (!trainsText) this.#frozenText = new FrozenTextEncoder(executor, model, text);
+    if (!trainsText) {
+      this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
+    }
     this.#clearGradients();
   }
 
@@ -98,8 +105,11 @@ export class LoraTrainer {
     gradNorm: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
   ): Promise<void> {
-    const { executor, layouts, adamw, maxGradNorm } = this.#options;
-    this.#optimizer ??= await executor.compile(optimizerGraph(layouts, adamw));
+    const { executor, model, layouts, step, adamw, maxGradNorm } = this.#options;
+    if (!this.#optimizer) {
+      const idle = idleFactors(model, layouts, this.#someShape!, step);
+      this.#optimizer = await executor.compile(optimizerGraph(layouts, adamw, idle));
+    }
     // As torch.nn.utils.clip_grad_norm_.
     const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
     const feeds: Record<string, Tensor> = {
@@ -118,12 +128,12 @@ export class LoraTrainer {
   }
 
   async #textFeeds({ items }: PlannedBatch): Promise<Values> {
-    const { samples, captions, noise, text } = this.#options;
+    const { samples, captions, noise, text, model } = this.#options;
     const texts = items.map((item) =>
       composeCaption(samples[item.sample]!, captions, noise.seed, item),
     );
-    if (this.#frozenText) return { context: await this.#frozenText.encode(texts) };
-    return { ids: tokenizeBatch(texts, text) };
+    if (this.#frozenText) return this.#frozenText.encode(texts);
+    return tokenFeeds(model.family, texts, text);
   }
 
   /** The graph for a batch's size and text length; each is compiled once. */
@@ -138,6 +148,7 @@ export class LoraTrainer {
       width: bucket.width / 8,
       text: length,
     };
+    this.#someShape ??= shape;
     const key = JSON.stringify(shape);
     let executable = this.#gradients.get(key);
     if (!executable) {

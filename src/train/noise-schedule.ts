@@ -3,10 +3,10 @@
  * each timestep, and what follows from it (Ho et al. 2020, arXiv:2006.11239).
  */
 
+import type { Prediction } from '../models/model-family.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
 
-/** What the network predicts: the noise, or the velocity of Salimans and Ho 2022, arXiv:2202.00512. */
-export type PredictionType = 'epsilon' | 'v_prediction';
+export type PredictionType = Prediction;
 
 /** Timesteps of every Stable Diffusion model. */
 export const trainTimesteps = 1000;

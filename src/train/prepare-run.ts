@@ -1,24 +1,32 @@
 /** @file Everything that a run needs before its first step. */
 
 import type { Config } from '../config/resolve-config.ts';
+import type { BatchItem } from '../data/batch-plan.ts';
+import { type CaptionOptions, captionVariants } from '../data/caption.ts';
 import type { RunDescription } from '../export/kohya-metadata.ts';
 import { initLora } from '../lora/init-lora.ts';
 import { type LoraLayout, loraLayout } from '../lora/lora-layout.ts';
 import { targetModules } from '../lora/target-modules.ts';
 import { createClipTokenizer } from '../models/clip-tokenizer.ts';
+import { unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
+import { encodeTexts } from './encode-texts.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
-import { stableDiffusionSchedule } from './noise-schedule.ts';
+import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
+import { frameOf } from './picture-frame.ts';
 import { type Dataset, readDataset } from './read-dataset.ts';
 import { runFingerprint } from './run-fingerprint.ts';
 import { RunFolder } from './run-folder.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
+import { settleBase } from './settle-base.ts';
+import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
+import { textStore } from './text-store.ts';
 import type { TrainLoraOptions } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
 
@@ -39,7 +47,7 @@ export interface Run {
 
 /** Which layers are adapted, and where their factors lie. */
 function adapterLayouts({ lora }: Config, { checkpoint }: Base): LoraLayout[] {
-  const modules = targetModules(checkpoint.shapes, {
+  const modules = targetModules(checkpoint, {
     unet: lora.unet,
     textEncoder: lora.textEncoder,
     convolutions: lora.convRank !== null,
@@ -66,6 +74,43 @@ function encodeDataset(
     createExecutor: async () => createExecutor(checkpoint, { flipWeights: false }),
     onProgress: (done, total) => onProgress({ phase: 'cache', done, total }),
   });
+}
+
+/** How captions vary: with frozen text encoders in so many ways as are encoded beforehand. */
+function captionOptions({ data, lora }: Config): CaptionOptions {
+  return { ...data, variants: lora.textEncoder ? null : data.captionVariants };
+}
+
+/**
+ * Encodes all that captions and previews can be, where no text encoder is trained; its memory is given
+ * back before the UNet is loaded.
+ */
+async function encodeCaptions(
+  { config, createExecutor, log, onProgress }: TrainLoraOptions,
+  base: Base,
+  { samples }: Dataset,
+  executor: Executor,
+  text: TextOptions,
+): Promise<FrozenTextEncoder | undefined> {
+  if (config.lora.textEncoder) return undefined;
+  const store = textStore(config.data.cacheDir, base, text.clipSkip);
+  const options = captionOptions(config);
+  const { preview, train } = config;
+  const prompts = preview.enabled ? preview.prompts : [];
+  const captions = new Set([
+    ...samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
+    ...prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt]),
+  ]);
+  const encoded = await encodeTexts({
+    captions: [...captions],
+    model: base.checkpoint,
+    text,
+    store,
+    createExecutor: async () => createExecutor(base.checkpoint, { flipWeights: false }),
+    onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
+  });
+  log('texts', { captions: captions.size, encoded });
+  return new FrozenTextEncoder(() => executor, base.checkpoint, text, store);
 }
 
 /** What is said of a state that is gone on from. */
@@ -147,24 +192,39 @@ export async function prepareRun(
   const flipWeights = !train.gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights });
   own(executor);
+  const settings = await settleBase(options, base, executor);
   writeInitialVariables(executor, layouts, train.seed);
-  const fingerprint = runFingerprint(config, base, dataset, plan);
+  const fingerprint = runFingerprint(config, base, dataset, plan, settings);
   const folder = new RunFolder(config.output, fingerprint);
   const begun = await beginOrResume(options, executor, layouts, folder, fingerprint, plan);
   const { state } = begun;
 
-  const model = { shapes: checkpoint.shapes, predictionType: 'epsilon' } as const;
-  const schedule = stableDiffusionSchedule();
-  const timeChannels = checkpoint.sizes.unet.channels[0]!;
-  const { maxTokens, clipSkip, maxGradNorm, beta1, beta2 } = train;
+  const { predictionType, clipSkip } = settings;
+  const { family, shapes, heads } = checkpoint;
+  const model = { family, shapes, heads, predictionType };
+  const usual = stableDiffusionSchedule();
+  const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
+  const { maxTokens, maxGradNorm, beta1, beta2, gradientCheckpointing } = train;
   const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
-  const networks = { executor, model, layouts, schedule, text };
+  const frozenText = await encodeCaptions(options, base, dataset, executor, text);
+  const networks = { executor, model, layouts, schedule, text, frozenText };
   const trainer = new LoraTrainer({
     ...networks,
-    step: train,
+    step: { clipSkip, gradientCheckpointing },
     adamw: { ...train, betas: [beta1, beta2] },
-    noise: { ...train, schedule, predictionType: model.predictionType, timeChannels },
-    captions: data,
+    noise: {
+      ...train,
+      schedule,
+      predictionType,
+      latentScale: family.latentScale,
+      conditions: (timesteps: readonly number[], items: readonly BatchItem[]) =>
+        unetFeeds(
+          model,
+          timesteps,
+          items.map(({ sample }) => frameOf(dataset.samples[sample]!)),
+        ),
+    },
+    captions: captionOptions(config),
     samples: dataset.samples,
     momentsOf: ({ sample, flip }) => latents.moments(sample, flip),
     maxGradNorm,
@@ -173,7 +233,8 @@ export async function prepareRun(
   });
   const { startedAt } = state;
   const { sessionId } = folder;
-  const description = describeRun(config, { base, dataset, plan }, { startedAt, sessionId });
+  const about = { base, dataset, plan, settings };
+  const description = describeRun(config, about, { startedAt, sessionId });
   const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
   if (state.step === 0) await previews.forgetAfter(-1);
   else if (begun.isReplanned) await previews.forgetAfter(state.step);

@@ -3,22 +3,25 @@
 import { GraphBuilder } from '../graph/graph-builder.ts';
 import { loraAdapter } from '../lora/lora-adapter.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
-import { textContext } from '../models/clip-text-model.ts';
-import { clipPositions } from '../models/clip-tokenizer.ts';
 import { networkScope } from '../models/layers.ts';
-import { unetHeads } from '../models/sd1/sizes.ts';
-import { timestepEmbedding } from '../models/timestep-embedding.ts';
-import { unet } from '../models/unet.ts';
-import { latentScale, vaeDecoder } from '../models/vae.ts';
-import type { Executable, Executor } from '../runtime/executor.ts';
+import {
+  encodedText,
+  fedText,
+  predict,
+  textOutputs,
+  unetFeeds,
+  wholeFrame,
+} from '../models/networks.ts';
+import { vaeDecoder } from '../models/vae.ts';
+import type { Executable, Executor, Values } from '../runtime/executor.ts';
 import { Rng } from '../tensor/rng.ts';
-import { f32, type Tensor } from '../tensor/tensor.ts';
+import { f32 } from '../tensor/tensor.ts';
 import type { StepModel } from './lora-step.ts';
 import type { NoiseSchedule } from './noise-schedule.ts';
 import { sampleDdim } from './samplers/ddim.ts';
 import { sampleEulerAncestral } from './samplers/euler.ts';
 import { classifierFreeGuidance, type DenoisePair } from './samplers/sampler.ts';
-import { type TextOptions, tokenizeBatch } from './text-encoding.ts';
+import { type FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
 /** One picture to be made. */
 export interface PreviewRequest {
@@ -34,6 +37,8 @@ export interface PreviewOptions {
   readonly layouts: readonly LoraLayout[];
   readonly schedule: NoiseSchedule;
   readonly text: TextOptions;
+  /** Has the texts where no text encoder is adapted; they are encoded with the adapter unless given. */
+  readonly frozenText?: FrozenTextEncoder | undefined;
   readonly sampler: 'ddim' | 'euler_a';
   readonly steps: number;
   readonly guidanceScale: number;
@@ -70,10 +75,10 @@ export class PreviewSampler {
   /** Samples one picture. The same request and the same factors give the same picture. */
   async sample({ prompt, negativePrompt, seed }: PreviewRequest): Promise<PreviewImage> {
     const { schedule, steps, sampler, guidanceScale } = this.#options;
-    const context = await this.#encode([negativePrompt, prompt]);
+    const text = await this.#encode([negativePrompt, prompt]);
     const size = latentShape(this.#options).reduce((n, d) => n * d, 1);
     const noise = new Rng(seed, 'preview').normals(size);
-    const denoise = classifierFreeGuidance(await this.#denoiser(context), guidanceScale);
+    const denoise = classifierFreeGuidance(await this.#denoiser(text), guidanceScale);
     const options = {
       schedule,
       steps,
@@ -99,57 +104,50 @@ export class PreviewSampler {
     this.#decoder = undefined;
   }
 
-  async #encode(prompts: readonly string[]): Promise<Tensor> {
-    const { executor, model, text, layouts } = this.#options;
-    const ids = tokenizeBatch(prompts, text);
-    const chunks = ids.shape[1]!;
+  async #encode(prompts: readonly string[]): Promise<Values> {
+    const { executor, model, text, layouts, frozenText } = this.#options;
+    if (frozenText) return frozenText.encode(prompts);
+    const feeds = tokenFeeds(model.family, prompts, text);
+    const chunks = feeds['ids']!.shape[1]!;
     let graph = this.#text.get(chunks);
     if (!graph) {
       const g = new GraphBuilder();
-      const scope = networkScope(g, model.shapes, 'text_encoder', {
-        adapter: this.#adapter(g, layouts),
-      });
-      const input = g.input('ids', [prompts.length, chunks, clipPositions], 'i32');
-      const options = { clipSkip: text.clipSkip, heads: model.textHeads };
-      graph = await executor.compile(g.build({ context: textContext(scope, input, options) }));
+      const adapter = this.#adapter(g, layouts);
+      const shape = { batch: prompts.length, chunks };
+      const encoded = encodedText(g, model, shape, { ...text, adapter });
+      graph = await executor.compile(g.build(textOutputs(encoded)));
       this.#text.set(chunks, graph);
     }
-    return (await graph.run({ ids }))['context']!;
+    return graph.run(feeds);
   }
 
   /** Both predictions in one batch: without the prompt, then with it. */
-  async #denoiser(context: Tensor): Promise<DenoisePair> {
+  async #denoiser(text: Values): Promise<DenoisePair> {
     const { executor, model, layouts } = this.#options;
-    const [, channels, height, width] = latentShape(this.#options) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    const timeChannels = model.shapes.get('unet.conv_in.weight')![0]!;
-    const tokens = context.shape[1]!;
+    const [, ...latent] = latentShape(this.#options);
+    const shape = [2, ...latent];
+    const tokens = text['context']!.shape[1]!;
     let graph = this.#unet.get(tokens);
     if (!graph) {
       const g = new GraphBuilder();
-      const scope = networkScope(g, model.shapes, 'unet', { adapter: this.#adapter(g, layouts) });
-      const inputs = {
-        latents: g.input('latents', [2, channels, height, width]),
-        timeProj: g.input('timeProj', [2, timeChannels]),
-        context: g.input('context', context.shape),
-      };
-      graph = await executor.compile(
-        g.build({ out: unet(scope, inputs, { heads: () => unetHeads }) }),
-      );
+      const adapter = this.#adapter(g, layouts);
+      const conditions = fedText(g, model, { batch: 2, tokens });
+      const out = predict(g, model, g.input('latents', shape), conditions, { adapter });
+      graph = await executor.compile(g.build({ out }));
       this.#unet.set(tokens, graph);
     }
     const executable = graph;
-    const shape = [2, channels, height, width];
+    const frame = wholeFrame(this.#options);
     return async (x, timestep) => {
       const latents = new Float32Array(2 * x.length);
       latents.set(x);
       latents.set(x, x.length);
-      const timeProj = timestepEmbedding([timestep, timestep], timeChannels);
-      const { out } = await executable.run({ latents: f32(shape, latents), timeProj, context });
+      const conditions = unetFeeds(model, [timestep, timestep], [frame, frame]);
+      const { out } = await executable.run({
+        latents: f32(shape, latents),
+        ...conditions,
+        ...text,
+      });
       const data = out!.data as Float32Array;
       return { uncond: data.subarray(0, x.length), cond: data.subarray(x.length) };
     };
@@ -163,7 +161,7 @@ export class PreviewSampler {
       const input = g.input('latents', latentShape(this.#options));
       this.#decoder = await executor.compile(g.build({ image: vaeDecoder(scope, input) }));
     }
-    const scaled = latents.map((value) => value / latentScale);
+    const scaled = latents.map((value) => value / model.family.latentScale);
     const { image } = await this.#decoder.run({ latents: f32(latentShape(this.#options), scaled) });
     return { width, height, rgb: toBytes(image!.data as Float32Array, width * height) };
   }

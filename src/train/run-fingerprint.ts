@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/resolve-config.ts';
+import type { BaseSettings } from './base-settings.ts';
 import type { Base } from './open-base.ts';
 import type { Dataset } from './read-dataset.ts';
 import type { RunPlan } from './run-plan.ts';
@@ -16,6 +17,7 @@ export function runFingerprint(
   base: Base,
   { samples }: Dataset,
   plan: RunPlan,
+  { predictionType, zeroTerminalSnr, clipSkip }: BaseSettings,
 ): Fingerprint {
   const { steps: _steps, epochs: _epochs, ...train } = config.train;
   const { folders: _folders, cacheDir: _cacheDir, ...data } = config.data;
@@ -27,7 +29,8 @@ export function runFingerprint(
     prior,
     triggerWord,
   ]);
-  const settings = Object.entries({ ...train, ...data, ...config.lora });
+  const settled = { predictionType, zeroTerminalSnr, clipSkip };
+  const settings = Object.entries({ ...train, ...settled, ...data, ...config.lora });
   return {
     ...Object.fromEntries(settings.map(([key, value]) => [key, JSON.stringify(value)])),
     base: base.file.sha256 ?? '',

@@ -33,6 +33,12 @@ export interface PreviewSettings {
   readonly seeds: readonly number[];
 }
 
+/** What pictures are made with, the same for all of a run. */
+type PreviewNetworks = Pick<
+  PreviewOptions,
+  'executor' | 'model' | 'layouts' | 'schedule' | 'text' | 'frozenText'
+>;
+
 function requestsOf({ prompts, seeds }: PreviewSettings): PreviewRequest[] {
   return prompts.flatMap(({ seed, ...texts }) =>
     (seed === null ? seeds : [seed]).map((each) => ({ ...texts, seed: each })),
@@ -49,14 +55,14 @@ const stepOfFile = (file: string) => Number(/^(\d{8,})-\d+-[0-9a-f]+\.png$/.exec
 export class RunPreviews {
   readonly #settings: PreviewSettings;
   readonly #folder: RunFolder;
-  readonly #networks: Pick<PreviewOptions, 'executor' | 'model' | 'layouts' | 'schedule' | 'text'>;
+  readonly #networks: PreviewNetworks;
   readonly #totalSteps: number;
   readonly #onProgress: (progress: TrainProgress) => void;
 
   constructor(
     settings: PreviewSettings,
     folder: RunFolder,
-    networks: Pick<PreviewOptions, 'executor' | 'model' | 'layouts' | 'schedule' | 'text'>,
+    networks: PreviewNetworks,
     totalSteps: number,
     onProgress: (progress: TrainProgress) => void,
   ) {

@@ -23,6 +23,8 @@ export interface SaveAdapterOptions {
   readonly card: boolean;
 }
 
+const cardVersions = { sd1: 'SD1', sd2: 'SD2', sdxl: 'SDXL' } as const;
+
 /** Strength that the card suggests: the one that it was trained with. */
 const preferredWeight = 1;
 
@@ -42,7 +44,7 @@ export async function saveAdapter(options: SaveAdapterOptions): Promise<void> {
   if (!options.card) return;
   await writeCard(path, {
     ...(run.description === null ? {} : { description: run.description }),
-    sdVersion: 'SD1',
+    sdVersion: cardVersions[run.family],
     activationText: run.triggerPhrase ?? '',
     preferredWeight,
   });

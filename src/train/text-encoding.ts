@@ -1,12 +1,18 @@
 /** @file Captions as a step's graph takes them: ids to be encoded in it, or finished contexts. */
 
+import type { TensorCache } from '../data/tensor-cache.ts';
 import { GraphBuilder } from '../graph/graph-builder.ts';
-import { textContext } from '../models/clip-text-model.ts';
-import { type ClipTokenizer, clipPositions } from '../models/clip-tokenizer.ts';
-import { networkScope } from '../models/layers.ts';
-import type { Executable, Executor } from '../runtime/executor.ts';
+import { type ClipTokenizer, clipEos, clipPositions } from '../models/clip-tokenizer.ts';
+import type { ModelFamily } from '../models/model-family.ts';
+import {
+  encodedText,
+  endRowsOf,
+  idsInput,
+  type NetworkModel,
+  textOutputs,
+} from '../models/networks.ts';
+import type { Executable, Executor, Values } from '../runtime/executor.ts';
 import { f32, i32, type Tensor } from '../tensor/tensor.ts';
-import type { StepModel } from './lora-step.ts';
 
 export interface TextOptions {
   readonly tokenizer: ClipTokenizer;
@@ -14,73 +20,175 @@ export interface TextOptions {
   readonly clipSkip: number;
 }
 
-/** The ids of captions, i32 [n, chunks, 77], all with as many chunks as the longest needs. */
+/**
+ * The ids of captions, i32 [n, chunks, 77], all with as many chunks as the longest needs.
+ * @param pad fills a chunk up after its end; CLIP's end unless given
+ */
 export function tokenizeBatch(
   captions: readonly string[],
-  { tokenizer, maxTokens }: TextOptions,
+  { tokenizer, maxTokens }: Pick<TextOptions, 'tokenizer' | 'maxTokens'>,
+  pad: number = clipEos,
 ): Tensor<'i32'> {
   const needed = captions.map((caption) => tokenizer.chunk(caption, { maxTokens }).chunks);
   const minChunks = Math.max(...needed);
-  const ids = captions.map((caption) => tokenizer.chunk(caption, { maxTokens, minChunks }).ids);
+  const ids = captions.map(
+    (caption) => tokenizer.chunk(caption, { maxTokens, minChunks, pad }).ids,
+  );
   const all = new Int32Array(captions.length * minChunks * clipPositions);
   for (const [i, row] of ids.entries()) all.set(row, i * minChunks * clipPositions);
   return i32([captions.length, minChunks, clipPositions], all);
 }
 
-/** Contexts held at once; a context of 77 tokens by 768 channels takes 237 KB. */
-const heldContexts = 512;
+/** What `encodedText` is fed: `ids` of every text encoder, and where captions end. */
+export function tokenFeeds(
+  { textEncoders, pooledFrom }: ModelFamily,
+  captions: readonly string[],
+  options: Pick<TextOptions, 'tokenizer' | 'maxTokens'>,
+): Record<string, Tensor<'i32'>> {
+  const feeds: Record<string, Tensor<'i32'>> = {};
+  for (const { network, pad } of textEncoders) {
+    const ids = tokenizeBatch(captions, options, pad);
+    feeds[idsInput(network)] = ids;
+    if (network === pooledFrom) feeds['endRows'] = endRowsOf(ids);
+  }
+  return feeds;
+}
 
-/** Encodes captions with the frozen text encoder, each once. */
+/** Encoded chunks held at once; one of 77 tokens by 2048 channels takes 631 KB. */
+const heldChunks = 512;
+
+/** One chunk of 77 tokens, encoded. */
+interface EncodedChunk {
+  /** [77, d]. */
+  readonly context: Float32Array;
+  /** [p]; empty where the family has none. */
+  readonly pooled: Float32Array;
+}
+
+/** Where encoded chunks are kept on disk. */
+export interface TextStore {
+  readonly cache: TensorCache;
+  /** Identifies the text encoders' weights and how they are read. */
+  readonly key: string;
+}
+
+/** Puts the chunks of a caption together as `joinChunks` does. */
+function joined(chunks: readonly EncodedChunk[]): Float32Array {
+  const [first] = chunks;
+  if (chunks.length === 1) return first!.context;
+  const width = first!.context.length / clipPositions;
+  const inner = clipPositions - 2;
+  const out = new Float32Array((2 + inner * chunks.length) * width);
+  out.set(first!.context.subarray(0, width));
+  for (const [i, { context }] of chunks.entries()) {
+    out.set(context.subarray(width, (clipPositions - 1) * width), (1 + i * inner) * width);
+  }
+  out.set(chunks.at(-1)!.context.subarray((clipPositions - 1) * width), out.length - width);
+  return out;
+}
+
+/** Rows of equal length as one tensor. */
+function stacked(rows: readonly Float32Array[], shape: readonly number[]): Tensor<'f32'> {
+  const all = new Float32Array(rows.reduce((n, { length }) => n + length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  return f32([rows.length, ...shape], all);
+}
+
+/**
+ * Encodes captions with frozen text encoders. Chunks are encoded one by one, each once, so that what
+ * is kept does not depend on the captions beside it.
+ */
 export class FrozenTextEncoder {
-  readonly #executor: Executor;
-  readonly #model: StepModel;
+  readonly #executor: () => Promise<Executor> | Executor;
+  readonly #model: NetworkModel;
   readonly #options: TextOptions;
-  readonly #graphs = new Map<number, Executable>();
-  readonly #contexts = new Map<string, Float32Array>();
+  readonly #store: TextStore | undefined;
+  readonly #held = new Map<string, EncodedChunk>();
+  #graph: Executable | undefined;
 
-  constructor(executor: Executor, model: StepModel, options: TextOptions) {
+  /** @param executor asked for when a chunk is first not in the store */
+  constructor(
+    executor: () => Promise<Executor> | Executor,
+    model: NetworkModel,
+    options: TextOptions,
+    store?: TextStore,
+  ) {
     this.#executor = executor;
     this.#model = model;
     this.#options = options;
+    this.#store = store;
   }
 
-  /** The contexts of captions, [n, t, d], all as long as the longest. */
-  async encode(captions: readonly string[]): Promise<Tensor<'f32'>> {
-    const ids = tokenizeBatch(captions, this.#options);
-    const chunks = ids.shape[1]!;
-    const rows: Float32Array[] = [];
-    for (const [i, caption] of captions.entries()) {
-      const key = `${chunks} ${caption}`;
-      let context = this.#contexts.get(key);
-      if (!context) {
-        const size = chunks * clipPositions;
-        context = await this.#encodeOne(ids.data.subarray(i * size, (i + 1) * size), chunks);
-        if (this.#contexts.size >= heldContexts) {
-          this.#contexts.delete(this.#contexts.keys().next().value!);
-        }
-        this.#contexts.set(key, context);
-      }
-      rows.push(context);
+  /** `context` [n, t, d] of captions, all as long as the longest, and `pooled` [n, p] where there is. */
+  async encode(captions: readonly string[]): Promise<Values> {
+    const feeds = tokenFeeds(this.#model.family, captions, this.#options);
+    const chunks = feeds['ids']!.shape[1]!;
+    const contexts: Float32Array[] = [];
+    const pooled: Float32Array[] = [];
+    for (let i = 0; i < captions.length; i++) {
+      const encoded: EncodedChunk[] = [];
+      for (let j = 0; j < chunks; j++) encoded.push(await this.#chunk(feeds, i * chunks + j));
+      contexts.push(joined(encoded));
+      pooled.push(encoded[0]!.pooled);
     }
     const length = chunks === 1 ? clipPositions : 2 + chunks * (clipPositions - 2);
-    const all = new Float32Array(rows.length * rows[0]!.length);
-    for (const [i, row] of rows.entries()) all.set(row, i * row.length);
-    return f32([rows.length, length, rows[0]!.length / length], all);
+    const context = stacked(contexts, [length, contexts[0]!.length / length]);
+    return pooled[0]!.length === 0
+      ? { context }
+      : { context, pooled: stacked(pooled, [pooled[0]!.length]) };
   }
 
-  async #encodeOne(ids: Int32Array, chunks: number): Promise<Float32Array> {
-    let graph = this.#graphs.get(chunks);
-    const shape = [1, chunks, clipPositions];
-    if (!graph) {
-      const g = new GraphBuilder();
-      const { clipSkip } = this.#options;
-      const scope = networkScope(g, this.#model.shapes, 'text_encoder');
-      const options = { clipSkip, heads: this.#model.textHeads };
-      const context = textContext(scope, g.input('ids', shape, 'i32'), options);
-      graph = await this.#executor.compile(g.build({ context }));
-      this.#graphs.set(chunks, graph);
+  /** Number `row` of all chunks of the feeds, from memory, the store or the encoders. */
+  async #chunk(feeds: Readonly<Record<string, Tensor<'i32'>>>, row: number): Promise<EncodedChunk> {
+    const own: Record<string, Tensor<'i32'>> = {};
+    for (const [name, { data }] of Object.entries(feeds)) {
+      if (name === 'endRows') continue;
+      const ids = data.slice(row * clipPositions, (row + 1) * clipPositions);
+      own[name] = i32([1, 1, clipPositions], ids);
     }
-    const { context } = await graph.run({ ids: i32(shape, ids) });
-    return context!.data as Float32Array;
+    const { pooledFrom } = this.#model.family;
+    if (pooledFrom !== null) own['endRows'] = endRowsOf(own[idsInput(pooledFrom)]!);
+    const key = `${own['ids']!.data}`;
+    let chunk = this.#held.get(key);
+    if (!chunk) {
+      chunk = (await this.#stored(key)) ?? (await this.#encode(key, own));
+      if (this.#held.size >= heldChunks) this.#held.delete(this.#held.keys().next().value!);
+      this.#held.set(key, chunk);
+    }
+    return chunk;
+  }
+
+  #storeKey(key: string, part: string): string {
+    return `text ${this.#store!.key} ${part} ${key}`;
+  }
+
+  async #stored(key: string): Promise<EncodedChunk | null> {
+    if (!this.#store) return null;
+    const context = await this.#store.cache.get(this.#storeKey(key, 'context'));
+    if (!context) return null;
+    if (this.#model.family.pooledFrom === null) {
+      return { context: context.data, pooled: new Float32Array() };
+    }
+    const pooled = await this.#store.cache.get(this.#storeKey(key, 'pooled'));
+    return pooled && { context: context.data, pooled: pooled.data };
+  }
+
+  async #encode(key: string, feeds: Values): Promise<EncodedChunk> {
+    if (!this.#graph) {
+      const g = new GraphBuilder();
+      const text = encodedText(g, this.#model, { batch: 1, chunks: 1 }, this.#options);
+      const executor = await this.#executor();
+      this.#graph = await executor.compile(g.build(textOutputs(text)));
+    }
+    const { context, pooled } = (await this.#graph.run(feeds)) as Record<string, Tensor<'f32'>>;
+    if (this.#store) {
+      await this.#store.cache.put(this.#storeKey(key, 'context'), context!);
+      if (pooled) await this.#store.cache.put(this.#storeKey(key, 'pooled'), pooled);
+    }
+    return { context: context!.data, pooled: pooled?.data ?? new Float32Array() };
   }
 }

@@ -5,7 +5,7 @@ import type { Executor, ParameterSource } from '../runtime/executor.ts';
 
 /** How far a run is. */
 export interface TrainProgress {
-  readonly phase: 'prepare' | 'cache' | 'compile' | 'preview' | 'train' | 'save';
+  readonly phase: 'prepare' | 'cache' | 'text' | 'compile' | 'preview' | 'train' | 'save';
   readonly done: number;
   readonly total: number;
   readonly text?: string;

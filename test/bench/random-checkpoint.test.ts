@@ -1,10 +1,11 @@
 /** @file The random checkpoint has what the published one has. */
 
 import { expect, test } from 'vitest';
-import { sd15CheckpointEntries } from '../../scripts/make-random-checkpoint.ts';
+import { checkpointEntries } from '../../scripts/make-random-checkpoint.ts';
 import { dtypeBytes } from '../../src/tensor/dtype.ts';
 import { f16ToF32 } from '../../src/tensor/half.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
+import { publishedFile } from '../models/published-models.ts';
 import { sd15Weights } from '../models/sd1/sd15-facts.ts';
 
 const positionIds = 'cond_stage_model.transformer.text_model.embeddings.position_ids';
@@ -28,7 +29,7 @@ const buffers = [
   'sqrt_recipm1_alphas_cumprod f16 1000',
 ];
 
-const entries = sd15CheckpointEntries('f16', 0);
+const entries = checkpointEntries('sd1', 'f16', 0);
 
 test('has all 1145 tensors of the published file, with their shapes', () => {
   const published = sd15Weights().map(({ key, shape }) => `${key} f16 ${shape}`);
@@ -36,6 +37,20 @@ test('has all 1145 tensors of the published file, with their shapes', () => {
   expect(found).toHaveLength(1145);
   expect(found.sort()).toEqual([...new Set([...published, ...buffers])].sort());
 });
+
+test.each([
+  ['sd2', 'sd21', 1242],
+  ['sdxl', 'sdxl', 2515],
+] as const)(
+  '%s has all tensors of the published file, with their shapes',
+  (family, model, count) => {
+    const shapesOf = (all: Iterable<readonly [string, { readonly shape: readonly number[] }]>) =>
+      Array.from(all, ([key, { shape }]) => `${key} ${shape}`).sort();
+    const found = shapesOf(checkpointEntries(family, 'f16', 0));
+    expect(found).toHaveLength(count);
+    expect(found).toEqual(shapesOf(publishedFile(model).file.entries));
+  },
+);
 
 test.each([
   'model.diffusion_model.time_embed.0.weight',
@@ -51,7 +66,7 @@ test.each([
 
 test('draws tame weights, the same for the same seed', () => {
   const read = (key: string, seed = 0) => {
-    const bytes = sd15CheckpointEntries('f16', seed).get(key)!.bytes();
+    const bytes = checkpointEntries('sd1', 'f16', seed).get(key)!.bytes();
     return f16ToF32(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2));
   };
   const layer = 'model.diffusion_model.time_embed.0.weight';

@@ -27,8 +27,9 @@ beforeEach(async () => {
 test('a sound run: base, images, buckets, captions, length and memory', async () => {
   const { code, out, err } = await check();
   expect([code, err]).toEqual([0, '']);
-  expect(out).toContain('kind     Stable Diffusion 1.x checkpoint');
-  expect(out).toMatch(/adapter {2}48 modules in the UNet, 12 in the text encoder; .* parameters/);
+  expect(out).toMatch(/kind +Stable Diffusion 1\.x checkpoint/);
+  expect(out).toMatch(/predicts +noise \(epsilon\), the usual one of Stable Diffusion 1\.x/);
+  expect(out).toMatch(/adapter +48 modules in the UNet, 12 in the text encoder; .* parameters/);
   expect(out).toContain('to learn    3, 6 with repeats');
   expect(out).toMatch(/64×64 {7}3 {13}6 {8}3/);
   expect(out).toMatch(/1\.png {2}64×64 {2}64×64 {11}0 %/);
@@ -80,7 +81,9 @@ test('what the configuration names and is not there is told once, with its line'
   expect(code).toBe(1);
   expect(err.trim().split('\n')).toEqual([
     '1 problem:',
-    expect.stringMatching(/^ {2}--set base=nowhere\.safetensors: base: no such file: .*nowhere/),
+    expect.stringMatching(
+      /^ {2}--set base=nowhere\.safetensors: base: no such file or folder: .*nowhere/,
+    ),
   ]);
 });
 

@@ -9,6 +9,7 @@ import { sizeOf } from '../../src/tensor/shape.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
 import { plainRun } from '../export/run-description.ts';
+import { writeTinyModel } from '../helpers/tiny-models.ts';
 import { temporaryFolder } from '../weights/temporary-folder.ts';
 import { run } from './recording-terminal.ts';
 
@@ -181,4 +182,16 @@ test('a file that is none ends with 1 and one line', async () => {
   const { code, out, err } = await run('inspect', 'package.json');
   expect([code, out]).toEqual([1, '']);
   expect(err).toMatch(/^package\.json: this is not a safetensors file.*\n$/);
+});
+
+test.each([
+  ['sd2', 'Stable Diffusion 2.x', /text encoder +2 layers of 32/],
+  ['sdxl', 'SDXL', /second encoder +2 layers of 32/],
+] as const)('a checkpoint of %s is told with its sizes', async (family, name, sizes) => {
+  const path = at(`${family}.safetensors`);
+  await writeTinyModel(path, family);
+  const { code, out } = await run('inspect', path);
+  expect(code).toBe(0);
+  expect(out).toMatch(new RegExp(`family +${name.replaceAll('.', '\\.')}`));
+  expect(out).toMatch(sizes);
 });

@@ -30,7 +30,7 @@ test('names all that is missing, with what is near', () => {
       ),
     ),
   ).toEqual([
-    `--set base=modle.safetensors: base: no such file: ${join(folder, 'modle.safetensors')}; did you mean model.safetensors?`,
+    `--set base=modle.safetensors: base: no such file or folder: ${join(folder, 'modle.safetensors')}; did you mean model.safetensors?`,
     `--set vae=no/v.safetensors: vae: no such file: ${join(folder, 'no/v.safetensors')}; nor is there ${join(folder, 'no')}`,
     `--set data.folders[0].path=model.safetensors: data.folders[0].path: ${join(folder, 'model.safetensors')} is a file; expected a folder`,
   ]);
@@ -39,6 +39,6 @@ test('names all that is missing, with what is near', () => {
 test("a web UI's missing checkpoint is named with its whole path", () => {
   const [line] = refusal(() => check(`webui=${folder}`));
   expect(line).toContain(
-    `run.yaml:1: base: no such file: ${join(folder, 'models/Stable-diffusion/model.safetensors')}`,
+    `run.yaml:1: base: no such file or folder: ${join(folder, 'models/Stable-diffusion/model.safetensors')}`,
   );
 });

@@ -1,13 +1,19 @@
 /** @file Trigger words, shuffling and dropout. */
 
 import { describe, expect, test } from 'vitest';
-import { type CaptionOptions, composeCaption, hasTriggerWord } from '../../src/data/caption.ts';
+import {
+  type CaptionOptions,
+  captionVariants,
+  composeCaption,
+  hasTriggerWord,
+} from '../../src/data/caption.ts';
 
 const plain: CaptionOptions = {
   shuffleTags: false,
   keepTokens: 0,
   captionSeparator: ',',
   captionDropout: 0,
+  variants: null,
 };
 
 const compose = (
@@ -17,7 +23,11 @@ const compose = (
   position = 0,
   seed = 7,
 ) =>
-  composeCaption({ caption, triggerWord }, { ...plain, ...options }, seed, { epoch: 0, position });
+  composeCaption({ caption, triggerWord }, { ...plain, ...options }, seed, {
+    epoch: 0,
+    position,
+    sample: 0,
+  });
 
 describe('trigger word', () => {
   test.each([
@@ -90,4 +100,21 @@ test('dropout empties its share of the captions, trigger word included', () => {
   expect(dropped).toBeLessThan(580);
   expect(new Set(texts)).toEqual(new Set(['', 'zxc, cat']));
   expect(compose('cat', null, { captionDropout: 1 })).toBe('');
+});
+
+test('counted shuffles are all there is, and are known beforehand', () => {
+  const caption = Array.from({ length: 12 }, (_, i) => `tag ${i}`).join(', ');
+  const source = { caption, triggerWord: 'zxc' };
+  const options = { ...plain, shuffleTags: true, captionDropout: 0.1, variants: 5 };
+  const known = captionVariants(source, options, 7, 3);
+  expect(known).toHaveLength(6);
+  const visits = Array.from({ length: 400 }, (_, i) => ({
+    epoch: Math.floor(i / 20),
+    position: i % 20,
+    sample: 3,
+  }));
+  const texts = visits.map((visit) => composeCaption(source, options, 7, visit));
+  expect(new Set(texts)).toEqual(new Set(known));
+  expect(captionVariants(source, options, 7, 4)).not.toEqual(known);
+  expect(captionVariants(source, plain, 7, 3)).toEqual([`zxc, ${caption}`]);
 });

@@ -44,7 +44,7 @@ function expectRefusal(
 ): void {
   const lines = err
     .split('\n')
-    .filter((text) => text !== '' && !/^(reading|encoding|compiling) /.test(text));
+    .filter((text) => text !== '' && !/^((reading|encoding|compiling) |base: )/.test(text));
   expect(lines).toEqual([expect.stringMatching(line)]);
   expect(code).toBe(expected);
   const written = existsSync(at('out'))
@@ -128,12 +128,25 @@ test('a LoRA given as base', async () => {
   expectRefusal(await withBase('lora.safetensors'), /lora\.safetensors: this is a LoRA .*give the/);
 });
 
-test('an SDXL checkpoint', async () => {
-  const tensors = new Map([['conditioner.embedders.1.model.ln_final.weight', f32([4])]]);
+test('an SDXL checkpoint without its UNet', async () => {
+  const tensors = new Map([
+    ['conditioner.embedders.1.model.ln_final.weight', f32([4])],
+    ['first_stage_model.decoder.conv_in.weight', f32([1])],
+  ]);
   await writeSafetensors(at('xl.safetensors'), tensors);
   expectRefusal(
     await withBase('xl.safetensors'),
-    /xl\.safetensors: this is an SDXL checkpoint; an SD 1/,
+    /xl\.safetensors: the tensor model\.diffusion_model\..* is missing/,
+  );
+});
+
+test('an inpainting checkpoint', async () => {
+  await writeTinyCheckpoint(at('inpainting.safetensors'), (tensors) => {
+    tensors.set('model.diffusion_model.input_blocks.0.0.weight', f32([32, 9, 3, 3]));
+  });
+  expectRefusal(
+    await withBase('inpainting.safetensors'),
+    /inpainting\.safetensors: this is an inpainting checkpoint, whose UNet takes 9 channels; .*give the plain model/,
   );
 });
 

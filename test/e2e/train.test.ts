@@ -108,7 +108,7 @@ describe('a run', () => {
     const checkpoint = openSd1Checkpoint(await openSafetensors(base));
     const adapter = await openSafetensors(join(folder, 'whole/pet.safetensors'));
     const names = new Set([...adapter.entries.keys()].map((key) => key.split('.')[0]));
-    expect(names).toEqual(new Set(targetModules(checkpoint.shapes).map(({ name }) => name)));
+    expect(names).toEqual(new Set(targetModules(checkpoint).map(({ name }) => name)));
     expect(adapter.metadata.get('ss_network_dim')).toBe('2');
     expect(adapter.metadata.get('ss_steps')).toBe(String(steps));
     const trained = [...names].filter((name) =>

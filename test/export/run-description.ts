@@ -6,6 +6,7 @@ import { countTags } from '../../src/export/tag-frequency.ts';
 export const plainRun: RunDescription = {
   family: 'sd1',
   predictionType: 'epsilon',
+  zeroTerminalSnr: false,
   outputName: 'my_lora',
   sessionId: 2837465019,
   startedAt: 1722500000.1234567,

@@ -11,6 +11,7 @@ import { loraModules } from '../../src/lora/lora-modules.ts';
 import { mergeLora } from '../../src/lora/merge.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
 import { conv2d, linear, networkScope, toPixels, toTokens } from '../../src/models/layers.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
 import type { ParameterSource } from '../../src/runtime/executor.ts';
 import { Rng } from '../../src/tensor/rng.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
@@ -27,7 +28,7 @@ const shapes = new Map<string, Shape>([
   ['unet.conv_out.weight', [2, 7, 1, 1]],
 ]);
 const weights = drawWeights(shapes);
-const layout = loraLayout('unet', targetModules(shapes, { convolutions: true }), {
+const layout = loraLayout('unet', targetModules({ family: sd1, shapes }, { convolutions: true }), {
   rank: 4,
   alpha: 2,
   convRank: 3,

@@ -6,12 +6,16 @@ import { loraLayout } from '../../src/lora/lora-layout.ts';
 import { loraModules, loraValues } from '../../src/lora/lora-modules.ts';
 import { mergeLora } from '../../src/lora/merge.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
 import { tinySizes } from '../models/sd1/sd15-facts.ts';
 
-const modules = targetModules(sd1TensorShapes(tinySizes), { convolutions: true });
+const modules = targetModules(
+  { family: sd1, shapes: sd1TensorShapes(tinySizes) },
+  { convolutions: true },
+);
 const ranks = { rank: 4, alpha: 2, convRank: 2, convAlpha: 1 };
 const layout = loraLayout('unet', modules, ranks);
 const values = initLora(layout, 1);
@@ -29,7 +33,11 @@ test('down is uniform in ±1/√fan_in, up is zero', () => {
 });
 
 test('a draw depends on the seed and the module alone', () => {
-  const fewer = loraLayout('unet', targetModules(sd1TensorShapes(tinySizes)), ranks);
+  const fewer = loraLayout(
+    'unet',
+    targetModules({ family: sd1, shapes: sd1TensorShapes(tinySizes) }),
+    ranks,
+  );
   const all = new Map(loraModules(layout, values).map(({ name, down }) => [name, down.data]));
   const some = loraModules(fewer, initLora(fewer, 1));
   expect(some.length).toBeLessThan(all.size);

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import type { Node } from '../../src/graph/ops.ts';
+import type { Checkpoint } from '../../src/models/checkpoint.ts';
 import { clipTextModel } from '../../src/models/clip-text-model.ts';
 import { networkScope } from '../../src/models/layers.ts';
-import { openSd1Checkpoint, type Sd1Checkpoint } from '../../src/models/sd1/checkpoint.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
+import { openCheckpoint } from '../../src/models/single-file.ts';
 import { timestepEmbedding } from '../../src/models/timestep-embedding.ts';
 import { unet } from '../../src/models/unet.ts';
 import { vaeDecoder, vaeEncoder } from '../../src/models/vae.ts';
@@ -20,12 +21,12 @@ import { tinySizes } from './sd1/sd15-facts.ts';
 const folder = join(import.meta.dirname, '../fixtures/golden/sd15');
 let modelFile: SafetensorsFile;
 let golden: SafetensorsFile;
-let model: Sd1Checkpoint;
+let model: Checkpoint;
 
 beforeAll(async () => {
   modelFile = await openSafetensors(join(folder, 'model.safetensors'));
   golden = await openSafetensors(join(folder, 'forward.safetensors'));
-  model = openSd1Checkpoint(modelFile);
+  model = openCheckpoint(modelFile);
 });
 
 afterAll(() => {

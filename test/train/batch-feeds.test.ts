@@ -18,7 +18,8 @@ const options: NoiseOptions = {
   minSnrGamma: null,
   noiseOffset: 0,
   priorLossWeight: 1,
-  timeChannels: 8,
+  latentScale,
+  conditions: (timesteps) => ({ timeProj: timestepEmbedding(timesteps, 8) }),
 };
 const area = 6;
 // Mean 2 in all channels; the deviation is exp(-30 / 2), so that the draw does not show.

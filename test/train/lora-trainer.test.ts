@@ -3,6 +3,7 @@
 import { expect, test, vi } from 'vitest';
 import type { BatchItem, PlannedBatch } from '../../src/data/batch-plan.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
+import { unetFeeds } from '../../src/models/networks.ts';
 import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import { gradientVariable, momentVariables } from '../../src/train/lora-step.ts';
 import { LoraTrainer, type TrainerOptions } from '../../src/train/lora-trainer.ts';
@@ -45,10 +46,17 @@ function makeTrainer(
       minSnrGamma: null,
       noiseOffset: 0,
       priorLossWeight: 1,
-      timeChannels: 32,
+      latentScale: tinyModel.family.latentScale,
+      conditions: (timesteps) => unetFeeds(tinyModel, timesteps, []),
     },
     text: tinyText(),
-    captions: { shuffleTags: false, keepTokens: 0, captionSeparator: ',', captionDropout: 0 },
+    captions: {
+      shuffleTags: false,
+      keepTokens: 0,
+      captionSeparator: ',',
+      captionDropout: 0,
+      variants: null,
+    },
     samples: [
       { caption: 'a dog', triggerWord: null },
       { caption: 'a cat', triggerWord: 'zibbo' },

@@ -5,6 +5,7 @@ import { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import type { Node } from '../../src/graph/ops.ts';
 import { loraLayout } from '../../src/lora/lora-layout.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { estimateMemory, peakActivationBytes } from '../../src/train/memory-estimate.ts';
@@ -40,11 +41,11 @@ describe('peakActivationBytes', () => {
 
 describe('estimateMemory', () => {
   const shapes = sd1TensorShapes(tinySizes);
-  const modules = targetModules(shapes);
+  const model = { family: sd1, shapes, predictionType: 'epsilon' } as const;
+  const modules = targetModules(model);
   const layouts = (['unet', 'text_encoder'] as const).map((group) =>
     loraLayout(group, modules, { rank: 4 }),
   );
-  const model = { shapes, predictionType: 'epsilon' } as const;
   const estimate = (side: number, gradientCheckpointing = false, text = true) =>
     estimateMemory(
       model,

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load-config.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
+import type { BaseSettings } from '../../src/train/base-settings.ts';
 import { describeRun, runDate } from '../../src/train/describe-run.ts';
 import type { Base } from '../../src/train/open-base.ts';
 import type { Dataset, TrainSample } from '../../src/train/read-dataset.ts';
@@ -27,8 +28,10 @@ const configOf = (...overrides: string[]) =>
 
 const base: Base = {
   checkpoint: {
+    family: tinyModel.family,
     sizes: undefined as never,
     shapes: tinyModel.shapes,
+    hints: { prediction: null, zeroTerminalSnr: null, clipSkip: null, resolution: null },
     places: new Map(),
     unknownKeys: [],
     read: () => new Float32Array(),
@@ -36,7 +39,17 @@ const base: Base = {
   file: { name: 'base.safetensors', legacyHash: '12345678', sha256: 'ab' },
   vaeFile: null,
   vaeKey: 'vae',
+  textKey: 'text',
   close: () => {},
+};
+
+const settings: BaseSettings = {
+  predictionType: 'epsilon',
+  predictionFrom: 'a test',
+  zeroTerminalSnr: false,
+  clipSkip: 1,
+  resolution: null,
+  warnings: [],
 };
 
 function sample(name: string, changes: Partial<TrainSample> = {}): TrainSample {
@@ -69,7 +82,7 @@ const planOf = (config: ReturnType<typeof configOf>) =>
 
 function fingerprint(overrides: string[] = [], data = dataset, from = base) {
   const config = configOf(...overrides);
-  return runFingerprint(config, from, data, planOf(config));
+  return runFingerprint(config, from, data, planOf(config), settings);
 }
 
 /** Names of what differs from the run as it is. */
@@ -112,7 +125,7 @@ test('a run is dated by its day, or by SOURCE_DATE_EPOCH', () => {
 
 function describeConfig(...overrides: string[]) {
   const config = configOf(...overrides);
-  const about = { base, dataset, plan: planOf(config) };
+  const about = { base, dataset, plan: planOf(config), settings };
   return describeRun(config, about, { startedAt: 86_400, sessionId: 5 });
 }
 

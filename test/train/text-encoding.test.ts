@@ -1,8 +1,18 @@
 /** @file Captions as ids and as contexts. */
 
-import { expect, test, vi } from 'vitest';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { TensorCache } from '../../src/data/tensor-cache.ts';
 import { clipBos, clipEos } from '../../src/models/clip-tokenizer.ts';
+import { families } from '../../src/models/families.ts';
+import { modelTensorShapes } from '../../src/models/tensor-shapes.ts';
+import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { FrozenTextEncoder, tokenizeBatch } from '../../src/train/text-encoding.ts';
+import { familySizes } from '../helpers/tiny-models.ts';
+import { drawWeights } from '../models/evaluate.ts';
 import { tinyExecutor, tinyModel, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
@@ -40,18 +50,53 @@ test('contexts do not depend on the batch, and are kept', async () => {
     readVariable: executor.readVariable.bind(executor),
     dispose: () => executor.dispose(),
   };
-  const encoder = new FrozenTextEncoder(counting, tinyModel, tinyText());
-  const both = await encoder.encode(['a dog', 'a cat']);
+  const encoder = new FrozenTextEncoder(() => counting, tinyModel, tinyText());
+  const encode = async (...captions: string[]) =>
+    (await encoder.encode(captions))['context'] as Tensor<'f32'>;
+  const both = await encode('a dog', 'a cat');
   expect(both.shape).toEqual([2, 77, 32]);
   expect(runs).toBe(2);
-  const dog = await encoder.encode(['a dog']);
-  const cat = await encoder.encode(['a cat']);
+  const dog = await encode('a dog');
+  const cat = await encode('a cat');
   expect(runs).toBe(2);
   expect(Array.from(both.data)).toEqual([...dog.data, ...cat.data]);
   expect(Array.from(dog.data)).not.toEqual(Array.from(cat.data));
 
-  // Two chunks: the first token and the last, and 75 of each between them.
-  const padded = await encoder.encode(['a dog', long]);
+  // Two chunks: the first token and the last, and 75 of each between them. The dog's second is empty.
+  const padded = await encode('a dog', long);
+  expect(runs).toBe(5);
   expect(padded.shape).toEqual([2, 152, 32]);
-  expect(padded.data.subarray(0, 76 * 32)).toBeAllClose(dog.data.subarray(0, 76 * 32));
+  expect(padded.data.subarray(0, 76 * 32)).toEqual(dog.data.subarray(0, 76 * 32));
+});
+
+test('SDXL’s texts come from both encoders with the pooled text, and again from the disk', async () => {
+  const shapes = modelTensorShapes(familySizes.sdxl);
+  const model = { family: families.sdxl, shapes };
+  const dir = mkdtempSync(join(tmpdir(), 'sdl-train-texts-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const cache = new TensorCache(dir, '.text');
+  let made = 0;
+  const executor = () => {
+    made++;
+    return createOnnxExecutor({ parameters: drawWeights(shapes), threads: 1 });
+  };
+  const encode = (captions: readonly string[], key = 'a') =>
+    new FrozenTextEncoder(executor, model, tinyText(), { cache, key }).encode(captions);
+  const first = await encode(['a dog', long]);
+  expect([first['context']!.shape, first['pooled']!.shape]).toEqual([
+    [2, 152, 64],
+    [2, 32],
+  ]);
+  // The dog, its empty second chunk, and two chunks of cats.
+  expect([made, readdirSync(dir).length]).toEqual([1, 2 * 4]);
+  expect(await encode(['a dog', long])).toEqual(first);
+  expect(made).toBe(1);
+  // The pooled text is that of the first chunk.
+  const alone = await encode(['a dog']);
+  expect(Array.from(alone['pooled']!.data, Number)).toEqual(
+    Array.from((first['pooled']!.data as Float32Array).subarray(0, 32)),
+  );
+  expect(made).toBe(1);
+  await encode(['a dog'], 'b');
+  expect(made).toBe(2);
 });

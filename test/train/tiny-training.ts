@@ -4,6 +4,7 @@ import { loraLayout } from '../../src/lora/lora-layout.ts';
 import { type TargetOptions, targetModules } from '../../src/lora/target-modules.ts';
 import type { ClipTokenizer } from '../../src/models/clip-tokenizer.ts';
 import { createClipTokenizer } from '../../src/models/clip-tokenizer.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
 import type { ParameterSource } from '../../src/runtime/executor.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
@@ -15,7 +16,7 @@ import { tinySizes } from '../cli/tiny-run.ts';
 
 const shapes = sd1TensorShapes(tinySizes);
 
-export const tinyModel: StepModel = { shapes, predictionType: 'epsilon' };
+export const tinyModel: StepModel = { family: sd1, shapes, predictionType: 'epsilon' };
 
 const weights = new Map<string, Float32Array>();
 
@@ -42,7 +43,7 @@ export const tinyExecutor = () =>
 
 /** Adapters of rank 1 for the groups that are asked for. */
 export function tinyLayouts(options: TargetOptions) {
-  const modules = targetModules(shapes, options);
+  const modules = targetModules(tinyModel, options);
   return (['unet', 'text_encoder'] as const)
     .map((group) => loraLayout(group, modules, { rank: 1 }))
     .filter(({ size }) => size > 0);

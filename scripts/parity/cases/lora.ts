@@ -2,6 +2,7 @@
 
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
 import type { Node } from '../../../src/graph/ops.ts';
+import { textOutputs } from '../../../src/models/networks.ts';
 import { f32, type Tensor } from '../../../src/tensor/tensor.ts';
 import {
   coefficientTensors,
@@ -11,7 +12,7 @@ import {
 import type { Family } from '../family.ts';
 import type { GoldenFile } from '../golden-file.ts';
 import { layoutsOf, loadLora, loraForward, readModules } from '../lora-network.ts';
-import { timeProjection } from '../networks.ts';
+import { conditionFeeds, tokenFeeds } from '../networks.ts';
 import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { tolerances } from '../report.ts';
 
@@ -30,16 +31,16 @@ export function batchFeeds(family: Family, file: GoldenFile, prefix = '') {
   return {
     latents: file.f32(`${prefix}latents`),
     noise: file.f32(`${prefix}noise`),
-    ids: file.i32(`${prefix}te1.ids`),
+    ...tokenFeeds(family, file, prefix),
     weight: f32([timesteps.length], new Array(timesteps.length).fill(1)),
     ...coefficientTensors(stableDiffusionSchedule(), timesteps),
-    ...timeProjection(family, timesteps),
+    ...conditionFeeds(family, timesteps, file, `${prefix}time_ids`),
   };
 }
 
 export type BatchFeeds = ReturnType<typeof batchFeeds>;
 
-const shapesOf = ({ latents, ids }: BatchFeeds) => ({ latents: latents.shape, ids: ids.shape });
+const shapesOf = ({ latents, ids }: BatchFeeds) => ({ latents: latents.shape, ids });
 
 /** Outputs and gradients of one step, each by its golden name. */
 async function checkStep(context: CaseContext, file: GoldenFile, kind: string, feeds: BatchFeeds) {
@@ -64,7 +65,7 @@ async function checkStep(context: CaseContext, file: GoldenFile, kind: string, f
       }
     }
     return {
-      context: forward.context,
+      ...textOutputs(forward.text),
       noisy: forward.noisy,
       target: forward.target,
       pred: forward.pred,

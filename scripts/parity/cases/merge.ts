@@ -3,7 +3,6 @@
 import { join } from 'node:path';
 import type { LoraModule } from '../../../src/lora/lora-modules.ts';
 import { mergeLora } from '../../../src/lora/merge.ts';
-import { sd1CheckpointKey } from '../../../src/models/sd1/key-map.ts';
 import { f32, type Tensor } from '../../../src/tensor/tensor.ts';
 import { readJson } from '../golden-file.ts';
 import { layoutsOf, readModules } from '../lora-network.ts';
@@ -29,7 +28,7 @@ interface Merged {
   readonly after: Tensor<'f32'>;
 }
 
-/** Merges every module; by checkpoint key. */
+/** Merges every module; by checkpoint key. q, k and v of OpenCLIP are thirds of one tensor. */
 function mergeAll({ family }: CaseContext, modules: readonly LoraModule[], ratio: number) {
   const byName = new Map(modules.map((module) => [module.name, module]));
   const { checkpoint } = family;
@@ -38,13 +37,15 @@ function mergeAll({ family }: CaseContext, modules: readonly LoraModule[], ratio
     for (const { module } of slots) {
       const factors = byName.get(module.name);
       if (!factors) continue;
-      const weight = `${module.path}.weight`;
-      const before = checkpoint.read(weight);
-      const shape = checkpoint.shapes.get(weight)!;
-      merged.set(sd1CheckpointKey(weight, checkpoint.sizes), {
-        before,
-        after: f32(shape, mergeLora(before, factors, ratio)),
-      });
+      const { file, key, third = 0 } = checkpoint.places.get(`${module.path}.weight`)!;
+      let whole = merged.get(key);
+      if (!whole) {
+        const before = file.readF32Sync(key);
+        whole = { before, after: f32(file.entries.get(key)!.shape, before.slice()) };
+        merged.set(key, whole);
+      }
+      const part = checkpoint.read(`${module.path}.weight`);
+      whole.after.data.set(mergeLora(part, factors, ratio), third * part.length);
     }
   }
   return merged;

@@ -1,6 +1,7 @@
 /** @file The samplers with guidance, every step, through the UNet. */
 
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
+import { predict, textOutputs } from '../../../src/models/networks.ts';
 import { sizeOf } from '../../../src/tensor/shape.ts';
 import { f32, type Tensor } from '../../../src/tensor/tensor.ts';
 import { stableDiffusionSchedule } from '../../../src/train/noise-schedule.ts';
@@ -13,7 +14,7 @@ import {
 } from '../../../src/train/samplers/sampler.ts';
 import { eulerLevels } from '../../../src/train/samplers/sigmas.ts';
 import type { GoldenFile } from '../golden-file.ts';
-import { contextOf, predictionOf, timeProjection } from '../networks.ts';
+import { conditionFeeds, fedTextOf, textInputs, textOf, tokenFeeds } from '../networks.ts';
 import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { type Report, tolerances, vector } from '../report.ts';
 
@@ -27,20 +28,29 @@ function joined(a: Float32Array, b: Float32Array): Float32Array {
   return both;
 }
 
-/** Both halves of guidance in one run of the UNet, the unconditional first. */
+/** The unconditional half of a tensor's batch, then the conditional one. */
+const halves = (uncond: Tensor<'f32'>, cond: Tensor<'f32'>) =>
+  f32([2 * cond.shape[0]!, ...cond.shape.slice(1)], joined(uncond.data, cond.data));
+
+/** Both halves of guidance in one run of the UNet. */
 async function guidedUnet({ family, engine }: CaseContext, file: GoldenFile) {
-  const [cond, uncond] = [file.f32('context_cond'), file.f32('context_uncond')];
+  const [cond, uncond] = [fedTextOf(file, '', '_cond'), fedTextOf(file, '', '_uncond')];
   const noise = file.f32('noise');
   const [n, ...rest] = noise.shape as [number, ...number[]];
   const shape = [2 * n, ...rest];
-  const context = f32([2 * n, ...cond.shape.slice(1)], joined(uncond.data, cond.data));
+  const context = halves(uncond.context, cond.context);
+  const text =
+    uncond.pooled && cond.pooled
+      ? { context, pooled: halves(uncond.pooled, cond.pooled) }
+      : { context };
   const g = new GraphBuilder();
-  const out = predictionOf(g, family, g.input('latents', shape), g.input('context', context.shape));
+  const out = predict(g, family.model, g.input('latents', shape), textInputs(g, text));
   const executable = await engine.executor.compile(g.build({ out }));
   const denoise: DenoisePair = async (x, timestep) => {
     const latents = f32(shape, joined(x, x));
-    const time = timeProjection(family, new Array(2 * n).fill(timestep));
-    const { out: results } = await executable.run({ latents, context, ...time });
+    const timesteps = new Array<number>(2 * n).fill(timestep);
+    const conditions = conditionFeeds(family, timesteps, file, 'time_ids');
+    const { out: results } = await executable.run({ latents, ...text, ...conditions });
     const both = results!.data as Float32Array;
     return { uncond: both.slice(0, x.length), cond: both.slice(x.length) };
   };
@@ -69,12 +79,11 @@ function watched(
 
 async function checkContexts({ family, engine, report }: CaseContext, file: GoldenFile) {
   for (const half of ['cond', 'uncond']) {
-    const ids = file.i32(`te1.ids_${half}`);
-    const { context } = await engine.compute(
-      (g) => ({ context: contextOf(g, family, g.input('ids', ids.shape, 'i32')) }),
-      { ids },
-    );
-    report.compare(`context_${half}`, context, file.f32(`context_${half}`), bound);
+    const feeds = tokenFeeds(family, file, '', `_${half}`);
+    const text = await engine.compute((g) => textOutputs(textOf(g, family, feeds.ids)), feeds);
+    for (const [name, value] of Object.entries(text)) {
+      report.compare(`${name}_${half}`, value, file.f32(`${name}_${half}`), bound);
+    }
   }
 }
 

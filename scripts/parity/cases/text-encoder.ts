@@ -1,9 +1,10 @@
-/** @file The text encoder: every hidden state, the final norm, clip skip, the pooled state. */
+/** @file The text encoders: every hidden state, the final norm, clip skip, the pooled state, the context. */
 
 import { clipTextModel, skipLayers } from '../../../src/models/clip-text-model.ts';
+import { textOutputs } from '../../../src/models/networks.ts';
 import { f32, type Tensor } from '../../../src/tensor/tensor.ts';
-import { contextOf, scopeOf } from '../networks.ts';
-import type { ParityCase } from '../parity-case.ts';
+import { scopeOf, textOf, tokenFeeds } from '../networks.ts';
+import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { tolerances } from '../report.ts';
 
 const bound = { relative: tolerances.output };
@@ -20,31 +21,53 @@ function pooled(states: Tensor<'f32'>, ids: Tensor<'i32'>): Tensor<'f32'> {
   return f32([n, width], out);
 }
 
+/** One encoder by itself; `name` is `te1` or `te2`. */
+async function checkEncoder(
+  { family, engine, report, golden }: CaseContext,
+  name: string,
+  at: number,
+): Promise<void> {
+  const file = await golden('forward.safetensors');
+  const { network, activation } = family.model.family.textEncoders[at]!;
+  const ids = file.i32(`${name}.ids`);
+  const states = await engine.compute(
+    (g) => {
+      const scope = scopeOf(g, family, network);
+      const encoded = clipTextModel(scope, g.input('ids', ids.shape, 'i32'), {
+        heads: family.model.heads?.text?.[at],
+        activation,
+      });
+      return {
+        ...Object.fromEntries(encoded.hidden.map((state, k) => [`${name}.hidden_${k}`, state])),
+        [`${name}.last`]: encoded.last,
+        [`${name}.skip2_norm`]: skipLayers(scope, encoded, 2),
+      };
+    },
+    { ids },
+  );
+  for (const [key, value] of Object.entries(states)) {
+    report.compare(key, value, file.f32(key), bound);
+  }
+  const last = pooled(states[`${name}.last`]!, ids);
+  report.compare(`${name}.pooled`, last, file.f32(`${name}.pooled`), bound);
+}
+
 export const textCase: ParityCase = {
   name: 'text',
   marker: 'forward.safetensors',
   files: ['forward.safetensors'],
-  async run({ family, engine, report, golden }) {
+  async run(context) {
+    const { family, engine, report, golden } = context;
     const file = await golden('forward.safetensors');
-    const ids = file.i32('te1.ids');
-    const states = await engine.compute(
-      (g) => {
-        const input = g.input('ids', ids.shape, 'i32');
-        const scope = scopeOf(g, family, 'text_encoder');
-        const encoded = clipTextModel(scope, input, { heads: family.config.textHeads });
-        return {
-          ...Object.fromEntries(encoded.hidden.map((state, k) => [`te1.hidden_${k}`, state])),
-          'te1.last': encoded.last,
-          'te1.skip2_norm': skipLayers(scope, encoded, 2),
-          context: contextOf(g, family, input),
-        };
-      },
-      { ids },
+    const encoders = family.model.family.textEncoders;
+    for (const i of encoders.keys()) await checkEncoder(context, `te${i + 1}`, i);
+    const feeds = tokenFeeds(family, file);
+    const text = await engine.compute((g) => textOutputs(textOf(g, family, feeds.ids)), feeds);
+    report.compare('context', text['context']!, file.f32('context'), bound);
+    const projected = encoders.findIndex(
+      ({ network }) => network === family.model.family.pooledFrom,
     );
-    for (const [name, value] of Object.entries(states)) {
-      report.compare(name, value, file.f32(name), bound);
-    }
-    const last = pooled(states['te1.last'], ids);
-    report.compare('te1.pooled', last, file.f32('te1.pooled'), bound);
+    const name = `te${projected + 1}.text_embeds`;
+    if (text['pooled']) report.compare(name, text['pooled'], file.f32(name), bound);
   },
 };

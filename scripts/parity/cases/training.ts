@@ -8,6 +8,7 @@ import { loraModules } from '../../../src/lora/lora-modules.ts';
 import type { Executable } from '../../../src/runtime/executor.ts';
 import { f32 } from '../../../src/tensor/tensor.ts';
 import { adamwCorrections, adamwGraph, adamwInputs } from '../../../src/train/adamw.ts';
+import { idleRanges, keepIdle } from '../../../src/train/idle-factors.ts';
 import { layoutsOf, loadLora, loraForward, readModules } from '../lora-network.ts';
 import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { tolerances, vector } from '../report.ts';
@@ -30,7 +31,7 @@ function stepGraph(
   feeds: BatchFeeds,
 ): ReturnType<GraphBuilder['build']> {
   const g = new GraphBuilder();
-  const shapes = { latents: feeds.latents.shape, ids: feeds.ids.shape };
+  const shapes = { latents: feeds.latents.shape, ids: feeds.ids };
   const forward = loraForward(g, family, layouts, shapes);
   const updates: Record<string, Node> = {};
   for (const layout of layouts) {
@@ -40,9 +41,11 @@ function stepGraph(
       m: g.variable(moment(layout, 'm'), shape),
       v: g.variable(moment(layout, 'v'), shape),
     };
-    const gradient = flattenGradients(g, layout, forward.gradients(layout));
+    const gradients = forward.gradients(layout);
+    const gradient = flattenGradients(g, layout, gradients);
     const next = adamwGraph(g, state, gradient, adamwInputs(g));
-    updates[layout.variable] = next.param;
+    const idle = idleRanges(layout, gradients);
+    updates[layout.variable] = keepIdle(g, next.param, state.param, idle);
     updates[moment(layout, 'm')] = next.m;
     updates[moment(layout, 'v')] = next.v;
   }

@@ -1,7 +1,8 @@
 /** @file The UNet: every size, context length and inner module that the folder has. */
 
 import type { Node } from '../../../src/graph/ops.ts';
-import { predictionOf, timeProjection } from '../networks.ts';
+import { predict } from '../../../src/models/networks.ts';
+import { conditionFeeds, fedTextOf, textInputs } from '../networks.ts';
 import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { tolerances } from '../report.ts';
 
@@ -10,29 +11,29 @@ const bound = { relative: tolerances.output };
 async function runOne({ family, engine, report, golden }: CaseContext, path: string) {
   const file = await golden('forward.safetensors');
   const latents = file.f32(`${path}.latents`);
-  const context = file.f32(`${path}.context`);
-  const time = timeProjection(family, file.values(`${path}.timesteps`));
+  const text = fedTextOf(file, `${path}.`);
+  const timesteps = file.values(`${path}.timesteps`);
+  const conditions = conditionFeeds(family, timesteps, file, `${path}.time_ids`);
   const outputs = await engine.compute(
     (g) => {
       const inner: Record<string, Node> = {};
-      const out = predictionOf(
-        g,
-        family,
-        g.input('latents', latents.shape),
-        g.input('context', context.shape),
-        {
-          tap: (name, value) => {
-            if (file.has(`${path}.mid.${name}`)) inner[`${path}.mid.${name}`] = value;
-          },
-        },
-      );
+      const tap = (name: string, value: Node) => {
+        if (file.has(`${path}.mid.${name}`)) inner[`${path}.mid.${name}`] = value;
+      };
+      const input = g.input('latents', latents.shape);
+      const out = predict(g, family.model, input, textInputs(g, text), { tap });
       return { ...inner, [`${path}.out`]: out };
     },
-    { latents, context, ...time },
+    { latents, ...text, ...conditions },
   );
-  const projection = `${path}.mid.time_proj`;
-  if (file.has(projection)) {
-    report.compare(projection, time.timeProj, file.f32(projection), bound);
+  for (const [key, name] of [
+    ['timeProj', 'time_proj'],
+    ['frame', 'add_time_proj'],
+  ] as const) {
+    const projection = `${path}.mid.${name}`;
+    if (!file.has(projection)) continue;
+    const expected = file.f32(projection);
+    report.compare(projection, { ...conditions[key]!, shape: expected.shape }, expected, bound);
   }
   for (const [name, value] of Object.entries(outputs)) {
     report.compare(name, value, file.f32(name), bound);

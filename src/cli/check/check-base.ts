@@ -3,11 +3,12 @@
 import type { Config } from '../../config/resolve-config.ts';
 import { type LoraLayout, loraLayout } from '../../lora/lora-layout.ts';
 import { targetModules } from '../../lora/target-modules.ts';
-import { fileKind, fileKindNames } from '../../models/file-kind.ts';
-import { openSd1Checkpoint, type Sd1Checkpoint } from '../../models/sd1/checkpoint.ts';
+import type { Checkpoint } from '../../models/checkpoint.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
-import { openSafetensors, type SafetensorsFile } from '../../weights/safetensors-file.ts';
+import { baseSettings, predictionNames } from '../../train/base-settings.ts';
+import { type OpenModel, openModel } from '../../train/open-model.ts';
+import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
 import { shownPath } from '../shown-path.ts';
 
@@ -19,7 +20,7 @@ export interface BaseReport {
   /** Names and values for the page. */
   readonly facts: readonly (readonly [string, string])[];
   /** Null where the file is unfit. */
-  readonly model: Sd1Checkpoint | null;
+  readonly model: Checkpoint | null;
   readonly layouts: readonly LoraLayout[];
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
@@ -31,18 +32,20 @@ function messageOf(error: unknown): string {
 }
 
 /** `F16 (1130 tensors), F32 (15)` */
-function storedTypes({ entries }: SafetensorsFile): string {
+function storedTypes(files: readonly SafetensorsFile[]): string {
   const counts = new Map<string, number>();
-  for (const { stored } of entries.values()) counts.set(stored, (counts.get(stored) ?? 0) + 1);
+  for (const { stored } of files.flatMap(({ entries }) => [...entries.values()])) {
+    counts.set(stored, (counts.get(stored) ?? 0) + 1);
+  }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
   return sorted.map(([type, n], i) => `${type} (${n}${i === 0 ? ' tensors' : ''})`).join(', ');
 }
 
 /** The adapter's two groups, without those that have no module. */
-function layoutsOf(model: Sd1Checkpoint, lora: Config['lora']): LoraLayout[] {
+function layoutsOf(model: Checkpoint, lora: Config['lora']): LoraLayout[] {
   const { rank, alpha, unet, textEncoder, convRank, convAlpha } = lora;
   const convolutions = convRank !== null;
-  const modules = targetModules(model.shapes, { unet, textEncoder, convolutions });
+  const modules = targetModules(model, { unet, textEncoder, convolutions });
   const ranks = { rank, alpha, convRank: convRank ?? undefined, convAlpha };
   return (['unet', 'text_encoder'] as const)
     .map((group) => loraLayout(group, modules, ranks))
@@ -63,14 +66,15 @@ function adapterText(layouts: readonly LoraLayout[], precision: keyof typeof byt
   return `${parts.join(', ')}; ${formatCount(values)} parameters, a file of ${bytes}`;
 }
 
-function sizesText({ sizes }: Sd1Checkpoint): string {
-  const { unet, text } = sizes;
-  const layers = plural(text.layers, 'layer');
-  return `UNet ${unet.channels.join('/')} channels, text encoder ${layers} of ${text.hidden}`;
+function sizesText({ sizes }: Checkpoint): string {
+  const { unet, text, text2 } = sizes;
+  const encoder = `text encoder ${plural(text.layers, 'layer')} of ${text.hidden}`;
+  const second = text2 ? `, the second ${text2.layers} of ${text2.hidden}` : '';
+  return `UNet ${unet.channels.join('/')} channels, ${encoder}${second}`;
 }
 
 /** Every weight that holds NaN or infinity, one message each. */
-function findDamage(model: Sd1Checkpoint): string[] {
+function findDamage(model: Checkpoint): string[] {
   const problems: string[] = [];
   for (const name of model.places.keys()) {
     try {
@@ -82,64 +86,94 @@ function findDamage(model: Sd1Checkpoint): string[] {
   return problems;
 }
 
-function checkModel(model: Sd1Checkpoint, file: SafetensorsFile, { lora, train, output }: Config) {
+/** What the base predicts and reads; training tries out what nothing tells. */
+async function settingsFacts(
+  model: Checkpoint,
+  { train }: Config,
+): Promise<{ readonly facts: [string, string][]; readonly warnings: readonly string[] }> {
+  let tried = false;
+  const settings = await baseSettings(model, train, async () => {
+    tried = true;
+    return 'epsilon';
+  });
+  const { predictionType, predictionFrom, clipSkip, zeroTerminalSnr, resolution } = settings;
+  const predicts = tried
+    ? 'nothing tells; tried on the base itself when training starts'
+    : `${predictionNames[predictionType]}, ${predictionFrom}`;
+  const made: [string, string][] =
+    tried || resolution === null ? [] : [['made at', `${resolution} pixels`]];
+  return {
+    facts: [
+      ['predicts', zeroTerminalSnr ? `${predicts}; zero terminal SNR` : predicts],
+      ...made,
+      ...(model.family.fixedClipSkip === null
+        ? [['clip skip', String(clipSkip)] as [string, string]]
+        : []),
+    ],
+    warnings: settings.warnings,
+  };
+}
+
+async function checkModel(model: Checkpoint, config: Config): Promise<Omit<BaseReport, 'model'>> {
+  const { base, lora, output } = config;
   const { text } = model.sizes;
   const problems: string[] = [];
   const warnings: string[] = [];
   if (text.vocabulary < clipVocabulary) {
     problems.push(
-      `${file.path}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
+      `${base}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
     );
   }
-  if (train.clipSkip > text.layers) {
-    problems.push(
-      `train.clipSkip: ${train.clipSkip}, but the text encoder has ${plural(text.layers, 'layer')}; set 1 to ${text.layers}`,
-    );
-  }
+  const settled = await settingsFacts(model, config).catch((error: unknown) => {
+    problems.push(messageOf(error));
+    return { facts: [], warnings: [] };
+  });
+  warnings.push(...settled.warnings);
   const unused = model.unknownKeys;
   if (unused.length > 0) {
     warnings.push(
-      `${file.path}: ${plural(unused.length, 'tensor')} of no use here, such as ${unused[0]}`,
+      `${base}: ${plural(unused.length, 'tensor')} of no use here, such as ${unused[0]}`,
     );
   }
   const layouts = layoutsOf(model, lora);
   const facts: [string, string][] = [
     ['sizes', sizesText(model)],
+    ...settled.facts,
     ['adapter', adapterText(layouts, output.precision)],
   ];
   return { facts, problems, warnings, layouts };
 }
 
-function fileFacts(file: SafetensorsFile): [string, string][] {
-  const values = [...file.entries.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+function fileFacts(path: string, { checkpoint, files }: OpenModel): [string, string][] {
+  const entries = files.flatMap((file) => [...file.entries.values()]);
+  const values = entries.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  const kind = files.length === 1 && files[0]!.path === path ? 'checkpoint' : 'diffusers folder';
   return [
-    ['file', shownPath(file.path)],
-    ['kind', fileKindNames[fileKind(file.entries)].replace(/^an? /, '')],
-    ['weights', `${formatCount(values)}, ${formatBytes(file.size)}, ${storedTypes(file)}`],
+    ['file', shownPath(path)],
+    ['kind', `${checkpoint.family.name} ${kind}`],
+    ['weights', `${formatCount(values)}, ${formatBytes(bytes)}, ${storedTypes(files)}`],
   ];
 }
 
 /** @param deep read all weights, and report those that are no numbers */
 export async function checkBase(config: Config, deep: boolean): Promise<BaseReport> {
-  const open: SafetensorsFile[] = [];
-  const openFile = async (path: string) => {
-    const file = await openSafetensors(path);
-    open.push(file);
-    return file;
-  };
   let facts: readonly (readonly [string, string])[] = [['file', shownPath(config.base)]];
+  let model: OpenModel | undefined;
   try {
-    const file = await openFile(config.base);
-    facts = fileFacts(file);
-    const vae = config.vae === null ? undefined : await openFile(config.vae);
-    const model = openSd1Checkpoint(file, { vae });
-    const found = checkModel(model, file, config);
-    facts = [...facts, ...(vae ? [['VAE', shownPath(vae.path)] as const] : []), ...found.facts];
-    const problems = deep ? [...found.problems, ...findDamage(model)] : found.problems;
-    return { ...found, facts, model, problems };
+    model = await openModel(config.base, config.vae);
+    const { checkpoint, vae } = model;
+    const found = await checkModel(checkpoint, config);
+    facts = [
+      ...fileFacts(config.base, model),
+      ...(vae ? [['VAE', shownPath(vae.path)] as const] : []),
+      ...found.facts,
+    ];
+    const problems = deep ? [...found.problems, ...findDamage(checkpoint)] : found.problems;
+    return { ...found, facts, model: checkpoint, problems };
   } catch (error) {
     return { facts, model: null, layouts: [], problems: [messageOf(error)], warnings: [] };
   } finally {
-    for (const file of open) file.close();
+    model?.close();
   }
 }

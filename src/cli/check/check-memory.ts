@@ -5,7 +5,7 @@ import type { Config } from '../../config/resolve-config.ts';
 import type { Size } from '../../data/buckets.ts';
 import { sizeText } from '../../data/buckets.ts';
 import { clipPositions } from '../../models/clip-tokenizer.ts';
-import { vaeFactor } from '../../models/sd1/sizes.ts';
+import { vaeFactor } from '../../models/sizes.ts';
 import { estimateMemory, type MemoryEstimate } from '../../train/memory-estimate.ts';
 import { formatBytes } from '../format-units.ts';
 import type { BaseReport } from './check-base.ts';
@@ -28,7 +28,7 @@ export function checkMemory(
   const { gradientCheckpointing, clipSkip, batchSize } = train;
   const factor = vaeFactor(model.sizes.vae);
   const estimate = estimateMemory(
-    { shapes: model.shapes, predictionType: 'epsilon' },
+    { ...model, predictionType: train.predictionType ?? 'epsilon' },
     layouts,
     {
       batch: batchSize,
@@ -37,7 +37,7 @@ export function checkMemory(
       text: lora.textEncoder ? { chunks } : { tokens: 2 + chunks * (clipPositions - 2) },
     },
     {
-      clipSkip: Math.min(clipSkip, model.sizes.text.layers),
+      clipSkip: Math.min(clipSkip ?? 1, model.sizes.text.layers),
       gradientCheckpointing,
       flipWeights: !gradientCheckpointing,
     },

@@ -1,8 +1,9 @@
 /** @file Everything that `inspect` tells of a file, as plain values: the content of `--json`. */
 
+import { families } from '../../models/families.ts';
 import { type FileKind, fileKind, fileKindNames } from '../../models/file-kind.ts';
-import { openSd1Checkpoint } from '../../models/sd1/checkpoint.ts';
-import type { Sd1Sizes } from '../../models/sd1/sizes.ts';
+import { openCheckpoint } from '../../models/single-file.ts';
+import type { ModelSizes } from '../../models/sizes.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { sshsModelHash } from '../../weights/hashes.ts';
@@ -30,8 +31,8 @@ export interface FileDescription {
   readonly types: readonly Tally[];
   /** Of a checkpoint: UNet, text encoder, VAE and the rest. */
   readonly parts: readonly Tally[];
-  /** Of an SD 1.x checkpoint that is whole. */
-  readonly sizes: Sd1Sizes | null;
+  /** Of a checkpoint that is whole. */
+  readonly sizes: ModelSizes | null;
   /** Why a checkpoint cannot be trained on, or null. */
   readonly fault: string | null;
   readonly adapter: InspectedAdapter | null;
@@ -95,10 +96,10 @@ function familyOf(file: SafetensorsFile, adapter: InspectedAdapter | null, kind:
   return named ?? (channels === null ? null : (familyOfContext[channels] ?? null));
 }
 
-/** The sizes of an SD 1.x checkpoint, or what is wrong with it. */
+/** The sizes of a checkpoint, or what is wrong with it. */
 function modelOf(file: SafetensorsFile): Pick<FileDescription, 'sizes' | 'fault'> {
   try {
-    return { sizes: openSd1Checkpoint(file).sizes, fault: null };
+    return { sizes: openCheckpoint(file).sizes, fault: null };
   } catch (error) {
     if (error instanceof UserError) return { sizes: null, fault: error.message };
     throw error;
@@ -132,7 +133,7 @@ export function describeFile(file: SafetensorsFile): FileDescription {
     total: total ?? { name: 'all', tensors: 0, parameters: 0, bytes: 0 },
     types: tally(file, (_, stored) => stored),
     parts: checkpoint ? tally(file, partOf) : [],
-    ...(found === 'sd1' && !isState ? modelOf(file) : { sizes: null, fault: null }),
+    ...(found in families && !isState ? modelOf(file) : { sizes: null, fault: null }),
     adapter,
     hashMatches: hashMatches(file),
     metadata: Object.fromEntries(file.metadata),

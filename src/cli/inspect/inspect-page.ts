@@ -80,13 +80,14 @@ function adapterSection({ adapter }: FileDescription): string[] {
 
 function sizesFacts({ sizes, fault }: FileDescription): ([string, string] | null)[] {
   if (!sizes) return [fault === null ? null : ['fault', fault]];
-  const { unet, text, vae } = sizes;
+  const { unet, text, text2, vae } = sizes;
   return [
     ['UNet', `${unet.channels.join('/')} channels, context ${unet.contextChannels}`],
     [
       'text encoder',
       `${plural(text.layers, 'layer')} of ${text.hidden}, ${text.vocabulary} tokens`,
     ],
+    text2 ? ['second encoder', `${plural(text2.layers, 'layer')} of ${text2.hidden}`] : null,
     ['VAE', `${vae.channels.join('/')} channels, ${vae.latentChannels} in the latents`],
   ];
 }

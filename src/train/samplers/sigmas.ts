@@ -9,9 +9,15 @@ import { samplerTimesteps } from './timesteps.ts';
  */
 export type SigmaInterpolation = 'linear' | 'log';
 
+/** Least ᾱ that a noise level is made of: with zero terminal SNR the last would be infinite. */
+const leastAlpha = 5e-8;
+
 /** σ of each timestep of the schedule, rising. */
 function sigmaTable({ alphasCumprod }: NoiseSchedule): Float64Array {
-  return Float64Array.from(alphasCumprod, (alpha) => Math.sqrt((1 - alpha) / alpha));
+  return Float64Array.from(alphasCumprod, (value) => {
+    const alpha = Math.max(value, leastAlpha);
+    return Math.sqrt((1 - alpha) / alpha);
+  });
 }
 
 /** The table's value at a fractional index, on a straight line between its neighbours. */

@@ -1,14 +1,15 @@
 /** @file Checkpoints as they come: complete, of other sizes, of other models, and damaged. */
 
 import { expect, test } from 'vitest';
-import { type CheckpointFile, openSd1Checkpoint } from '../../../src/models/sd1/checkpoint.ts';
-import { sd1CheckpointKey } from '../../../src/models/sd1/key-map.ts';
-import type { Sd1Sizes } from '../../../src/models/sd1/sizes.ts';
-import { sd1TensorShapes } from '../../../src/models/sd1/tensor-shapes.ts';
-import type { DType } from '../../../src/tensor/dtype.ts';
-import { type Shape, sizeOf } from '../../../src/tensor/shape.ts';
-import { UserError } from '../../../src/tensor/user-error.ts';
-import { sd15Sizes, tinySizes } from './sd15-facts.ts';
+import type { CheckpointFile } from '../../src/models/checkpoint.ts';
+import { sd1CheckpointKey } from '../../src/models/sd1/key-map.ts';
+import { openCheckpoint } from '../../src/models/single-file.ts';
+import type { ModelSizes } from '../../src/models/sizes.ts';
+import { modelTensorShapes } from '../../src/models/tensor-shapes.ts';
+import type { DType } from '../../src/tensor/dtype.ts';
+import { type Shape, sizeOf } from '../../src/tensor/shape.ts';
+import { UserError } from '../../src/tensor/user-error.ts';
+import { sd15Sizes, tinySizes } from './sd1/sd15-facts.ts';
 
 interface TestFile extends CheckpointFile {
   readonly entries: Map<string, { dtype: DType | null; stored: string; shape: Shape }>;
@@ -25,14 +26,14 @@ function fileOf(keys: Iterable<readonly [string, Shape]>, path = 'base.safetenso
   };
 }
 
-function checkpoint(sizes: Sd1Sizes = tinySizes): TestFile {
-  const shapes = sd1TensorShapes(sizes);
+function checkpoint(sizes: ModelSizes = tinySizes): TestFile {
+  const shapes = modelTensorShapes(sizes);
   return fileOf(Array.from(shapes, ([name, shape]) => [sd1CheckpointKey(name, sizes), shape]));
 }
 
 function messageOf(file: CheckpointFile, vae?: CheckpointFile): string {
   try {
-    openSd1Checkpoint(file, { vae });
+    openCheckpoint(file, { vae });
   } catch (error) {
     expect(error).toBeInstanceOf(UserError);
     return (error as Error).message;
@@ -55,14 +56,14 @@ test.each([
     },
   ],
 ])('sizes are read off the tensors of %s', (_, sizes) => {
-  const model = openSd1Checkpoint(checkpoint(sizes));
+  const model = openCheckpoint(checkpoint(sizes));
   expect(model.sizes).toEqual(sizes);
-  expect(model.shapes).toEqual(sd1TensorShapes(sizes));
+  expect(model.shapes).toEqual(modelTensorShapes(sizes));
   expect(model.unknownKeys).toEqual([]);
 });
 
 test('weights are read under our names', () => {
-  const model = openSd1Checkpoint(checkpoint());
+  const model = openCheckpoint(checkpoint());
   const { key } = model.places.get('unet.conv_in.bias')!;
   expect(key).toBe('model.diffusion_model.input_blocks.0.0.bias');
   expect(model.read('unet.conv_in.bias')).toEqual(new Float32Array(32).fill(key.length));
@@ -80,25 +81,25 @@ test('what published files have beside the weights is no matter', () => {
   extra('denoiser.sigmas');
   extra('cond_stage_model.logit_scale');
   extra('somebody.elses.weight');
-  expect(openSd1Checkpoint(file).unknownKeys).toEqual(['somebody.elses.weight']);
+  expect(openCheckpoint(file).unknownKeys).toEqual(['somebody.elses.weight']);
 });
 
 test('NovelAI keys load', () => {
   const file = renamed(checkpoint(), (key) => key.replace('.text_model.', '.'));
-  expect(openSd1Checkpoint(file).sizes).toEqual(tinySizes);
+  expect(openCheckpoint(file).sizes).toEqual(tinySizes);
 });
 
 test('matrices load in place of 1x1 convolutions', () => {
   const file = checkpoint();
   const key = 'first_stage_model.encoder.mid.attn_1.q.weight';
   file.entries.get(key)!.shape = [64, 64];
-  expect(
-    openSd1Checkpoint(file).shapes.get('vae.encoder.mid_block.attentions.0.to_q.weight'),
-  ).toEqual([64, 64]);
+  expect(openCheckpoint(file).shapes.get('vae.encoder.mid_block.attentions.0.to_q.weight')).toEqual(
+    [64, 64],
+  );
 });
 
-const otherVae: Sd1Sizes = { ...tinySizes, vae: { ...tinySizes.vae, channels: [64, 32, 32] } };
-const vaeWeights = [...sd1TensorShapes(otherVae)].filter(([name]) => name.startsWith('vae.'));
+const otherVae: ModelSizes = { ...tinySizes, vae: { ...tinySizes.vae, channels: [64, 32, 32] } };
+const vaeWeights = [...modelTensorShapes(otherVae)].filter(([name]) => name.startsWith('vae.'));
 
 test.each([
   [
@@ -131,7 +132,7 @@ test.each([
       .map(([key, { shape }]) => [key, shape]),
   );
   for (const base of [whole, bare]) {
-    const model = openSd1Checkpoint(base, { vae });
+    const model = openCheckpoint(base, { vae });
     expect(model.sizes).toEqual(otherVae);
     expect(model.places.get('vae.decoder.conv_in.bias')!.file.path).toBe('vae.safetensors');
   }
@@ -143,36 +144,12 @@ const unetIn = 'model.diffusion_model.input_blocks.0.0.weight';
 
 test.each<[string, readonly (readonly [string, Shape])[], string]>([
   [
-    'SDXL',
-    [
-      ['conditioner.embedders.1.model.ln_final.weight', [1280]],
-      [unetIn, [320, 4, 3, 3]],
-    ],
-    'an SDXL checkpoint',
-  ],
-  [
     'the SDXL refiner',
     [
       ['conditioner.embedders.0.model.ln_final.weight', [1280]],
       ['model.diffusion_model.label_emb.0.0.weight', [1, 1]],
     ],
     'SDXL refiner',
-  ],
-  [
-    'SD 2',
-    [
-      ['cond_stage_model.model.ln_final.weight', [1024]],
-      [unetIn, [320, 4, 3, 3]],
-    ],
-    'Stable Diffusion 2.x',
-  ],
-  [
-    'SD 2 turbo',
-    [
-      ['conditioner.embedders.0.model.ln_final.weight', [1024]],
-      [unetIn, [320, 4, 3, 3]],
-    ],
-    'Stable Diffusion 2.x',
   ],
   ['inpainting', [[unetIn, [320, 9, 3, 3]]], '9 channels'],
   [
@@ -187,12 +164,12 @@ test.each<[string, readonly (readonly [string, Shape])[], string]>([
       ['time_embedding.linear_1.weight', [1280, 320]],
       ['conv_in.weight', [320, 4, 3, 3]],
     ],
-    'instead of a diffusers folder',
+    'give the whole diffusers folder',
   ],
   [
     'a diffusers text encoder',
     [['text_model.embeddings.token_embedding.weight', [49408, 768]]],
-    'instead of a diffusers folder',
+    'give the whole diffusers folder',
   ],
   [
     'SD 3',
@@ -203,7 +180,9 @@ test.each<[string, readonly (readonly [string, Shape])[], string]>([
 ])('%s is named and refused', (_, keys, expected) => {
   const message = messageOf(fileOf(keys));
   expect(message).toContain(expected);
-  expect(message).toMatch(/^base\.safetensors: .*SD 1\.x checkpoint is expected/);
+  expect(message).toMatch(
+    /^base\.safetensors: .*a checkpoint of Stable Diffusion 1\.x, Stable Diffusion 2\.x or SDXL is expected/,
+  );
 });
 
 test('missing tensors are counted and named', () => {
@@ -240,7 +219,7 @@ test('a NaN is named with its tensor', () => {
     ...file,
     readF32Sync: (key) => file.readF32Sync(key).fill(Number.NaN, 3, 4),
   };
-  const model = openSd1Checkpoint(broken);
+  const model = openCheckpoint(broken);
   expect(() => model.read('unet.conv_in.bias')).toThrow(
     /base\.safetensors: the tensor model\.diffusion_model\.input_blocks\.0\.0\.bias holds NaN at index 3/,
   );

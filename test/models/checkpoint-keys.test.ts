@@ -1,9 +1,11 @@
 /** @file Names, keys and shapes of all weights of SD 1.5, by rule and as published. */
 
 import { expect, test } from 'vitest';
-import { sd1CheckpointKey, sd1KeyCandidates } from '../../../src/models/sd1/key-map.ts';
-import { sd1TensorShapes } from '../../../src/models/sd1/tensor-shapes.ts';
-import { sd15Sizes, sd15Weights, tinySizes } from './sd15-facts.ts';
+import { sd1 } from '../../src/models/sd1/family.ts';
+import { sd1CheckpointKey } from '../../src/models/sd1/key-map.ts';
+import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
+import { vaeKeyCandidates } from '../../src/models/vae-keys.ts';
+import { sd15Sizes, sd15Weights, tinySizes } from './sd1/sd15-facts.ts';
 
 test('every weight of SD 1.5 has its name, key and shape', () => {
   const byRule = [...sd1TensorShapes(sd15Sizes)].map(
@@ -34,12 +36,12 @@ test('keys follow the numbers of layers and levels', () => {
 });
 
 test('published files have other keys for some weights', () => {
-  expect(sd1KeyCandidates('text_encoder.text_model.final_layer_norm.bias', sd15Sizes)).toEqual([
-    'cond_stage_model.transformer.text_model.final_layer_norm.bias',
-    'cond_stage_model.transformer.final_layer_norm.bias',
+  expect(sd1.textKeys('text_encoder', 'text_model.final_layer_norm.bias')).toEqual([
+    { key: 'cond_stage_model.transformer.text_model.final_layer_norm.bias' },
+    { key: 'cond_stage_model.transformer.final_layer_norm.bias' },
   ]);
   const path = 'encoder.mid_block.attentions.0';
-  expect(sd1KeyCandidates(`vae.${path}.to_out.0.weight`, sd15Sizes)).toEqual([
+  expect(vaeKeyCandidates(`${path}.to_out.0`, 'weight', 4)).toEqual([
     'first_stage_model.encoder.mid.attn_1.proj_out.weight',
     'encoder.mid.attn_1.proj_out.weight',
     `${path}.to_out.0.weight`,
