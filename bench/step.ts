@@ -3,6 +3,7 @@
  * from the caches; then the UNet forward and backward, clipping and AdamW.
  *
  *     npx tsx bench/step.ts --resolution 512 --threads 2 --steps 5
+ *     npx tsx bench/step.ts --executor torch --device cuda --precision bf16 --batch 8
  */
 
 import { writeFileSync } from 'node:fs';
@@ -16,7 +17,7 @@ import { fedText, type NetworkModel, unetFeeds, wholeFrame } from '../src/models
 import { sd1 } from '../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
 import { openCheckpoint } from '../src/models/single-file.ts';
-import type { ParameterSource, Values } from '../src/runtime/executor.ts';
+import type { Executor, ParameterSource, Values } from '../src/runtime/executor.ts';
 import { createOnnxExecutor } from '../src/runtime/onnx/onnx-executor.ts';
 import { Rng } from '../src/tensor/rng.ts';
 import type { Shape } from '../src/tensor/shape.ts';
@@ -37,6 +38,14 @@ import { printed, summarize } from './statistics.ts';
 
 const { values: options } = parseArgs({
   options: {
+    /** onnx or torch. */
+    executor: { type: 'string', default: 'onnx' },
+    /** Of torch: auto, cpu, cuda, cuda:1. */
+    device: { type: 'string', default: 'auto' },
+    /** Of torch: f32, bf16 or f16; bf16 on a GPU and f32 on the processor unless given. */
+    precision: { type: 'string' },
+    /** Of torch on CUDA: launches captured graphs. */
+    'cuda-graphs': { type: 'boolean', default: false },
     resolution: { type: 'string', default: '512' },
     batch: { type: 'string', default: '1' },
     rank: { type: 'string', default: '16' },
@@ -91,19 +100,37 @@ function stepFeeds(model: NetworkModel, batch: number, side: number): Values {
   };
 }
 
-async function main(): Promise<void> {
-  const [resolution, batch, rank] = [options.resolution, options.batch, options.rank].map(Number);
-  const [steps, warmup] = [Number(options.steps), Number(options.warmup)];
-  const side = resolution! / 8;
-  const model = await openModel();
-  const executor = createOnnxExecutor({
-    parameters: model,
-    threads: Number(options.threads),
+async function createExecutor(parameters: ParameterSource): Promise<Executor> {
+  const threads = Number(options.threads);
+  if (options.executor === 'torch') {
+    const { createTorchExecutor } = await import('../src/runtime/torch/torch-executor.ts');
+    const compute = options.precision as 'f32' | 'bf16' | 'f16' | undefined;
+    const { device } = options;
+    const cudaGraphs = options['cuda-graphs'];
+    return createTorchExecutor({
+      parameters,
+      device,
+      threads,
+      cudaGraphs,
+      ...(compute ? { compute } : {}),
+    });
+  }
+  return createOnnxExecutor({
+    parameters,
+    threads,
     // As the trainer does: whoever recomputes to save memory does not keep kernels twice.
     flipWeights: !(options['no-flip'] || options.checkpointing),
     spinning: !options['no-spinning'],
     ...(options.profile ? { profilePrefix: options.profile } : {}),
   });
+}
+
+async function main(): Promise<void> {
+  const [resolution, batch, rank] = [options.resolution, options.batch, options.rank].map(Number);
+  const [steps, warmup] = [Number(options.steps), Number(options.warmup)];
+  const side = resolution! / 8;
+  const model = await openModel();
+  const executor = await createExecutor(model);
   const modules = targetModules(model, { textEncoder: false });
   const layout = loraLayout('unet', modules, { rank: rank! });
   executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, 0)));
@@ -147,6 +174,8 @@ async function main(): Promise<void> {
   const result = {
     bench: 'sdl-train',
     executor: executor.name,
+    device: options.device,
+    precision: options.precision ?? 'default',
     resolution,
     batch,
     rank,

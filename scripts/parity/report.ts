@@ -35,6 +35,7 @@ const columns = (verdict: string, name: string, ...numbers: string[]) =>
 export class Report {
   readonly #options: ReportOptions;
   #where = '';
+  #slack = 1;
   #passed = 0;
   readonly #failures: string[] = [];
 
@@ -56,9 +57,13 @@ export class Report {
     this.#options.print(line);
   }
 
-  /** Begins a table; `where` says what its lines belong to, such as `sd15 onnx unet`. */
-  start(where: string): void {
+  /**
+   * Begins a table; `where` says what its lines belong to, such as `sd15 onnx unet`. All bounds in it
+   * are `slack` times as wide as given.
+   */
+  start(where: string, slack = 1): void {
     this.#where = where;
+    this.#slack = slack;
     this.say('');
     this.say(columns('', where, 'max error', 'relative', 'bound'));
   }
@@ -80,7 +85,7 @@ export class Report {
       }
       largest = Math.max(largest, Math.abs(golden.data[i]!));
     }
-    const limit = 'relative' in bound ? bound.relative * largest : bound.absolute;
+    const limit = this.#slack * ('relative' in bound ? bound.relative * largest : bound.absolute);
     const ok = error <= limit;
     const relative = largest === 0 ? '-' : short(error / largest);
     const numbers = [short(error), relative, short(limit)];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import type { Node } from '../../src/graph/ops.ts';
 import type { Executor, ParameterSource, Values } from '../../src/runtime/executor.ts';
+import { findLibtorch } from '../../src/runtime/torch/find-libtorch.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
 import { loconCase, loraCase } from './cases/lora.ts';
@@ -39,13 +40,24 @@ const supported: ReadonlySet<string> = new Set(['sd15', 'sd21', 'sdxl']);
 
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 
-export const executorNames = ['onnx', 'reference'] as const;
+export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16'] as const;
 type ExecutorName = (typeof executorNames)[number];
+
+/**
+ * How many times wider bounds are than in f32. bf16 keeps 8 bits, so each operation rounds by 4e-3, and
+ * rounding adds up over the layers: outputs may be 5 % off, gradients 25 %.
+ */
+const slackOf: { readonly [N in ExecutorName]: number } = {
+  onnx: 1,
+  reference: 1,
+  torch: 1,
+  'torch-bf16': 2500,
+};
 
 export interface ParityOptions extends ReportOptions {
   /** A set folder or one family's. */
   readonly folder: string;
-  /** All unless given. */
+  /** All but torch-bf16 unless given; torch where there is a libtorch. */
   readonly executors?: readonly ExecutorName[];
   /** All unless given; the slow ones run on `reference` only where they are named. */
   readonly cases?: readonly string[];
@@ -58,6 +70,10 @@ export interface ParityResult {
 }
 
 async function createExecutor(name: ExecutorName, parameters: ParameterSource): Promise<Executor> {
+  if (name === 'torch' || name === 'torch-bf16') {
+    const { createTorchExecutor } = await import('../../src/runtime/torch/torch-executor.ts');
+    return createTorchExecutor({ parameters, compute: name === 'torch' ? 'f32' : 'bf16' });
+  }
   if (name === 'onnx') {
     const { createOnnxExecutor } = await import('../../src/runtime/onnx/onnx-executor.ts');
     return createOnnxExecutor({ parameters });
@@ -82,6 +98,19 @@ function engineOf(executor: Executor): Engine {
       return outputs as Record<K, Tensor<'f32'>>;
     },
   };
+}
+
+/** The executors that this machine has. */
+function defaultExecutors(report: Report): ExecutorName[] {
+  const names: ExecutorName[] = ['onnx', 'reference'];
+  try {
+    findLibtorch();
+    return [...names, 'torch'];
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    report.say(`torch is left out: ${error.message}`);
+    return names;
+  }
 }
 
 /** Folders of families: `folder` itself, or those in it. */
@@ -161,7 +190,10 @@ async function runFamily(
   const files = new OpenFiles(family);
   for (const one of cases) {
     const started = performance.now();
-    report.start(`${family.name} ${executorName ?? 'host'} ${one.name}`);
+    report.start(
+      `${family.name} ${executorName ?? 'host'} ${one.name}`,
+      slackOf[executorName ?? 'reference'],
+    );
     const executor = await createExecutor(executorName ?? 'reference', family.checkpoint);
     const golden = (name: string) => files.get(name);
     await one.run({ family, engine: engineOf(executor), report, golden });
@@ -177,7 +209,7 @@ async function runFolder(
   options: ParityOptions,
   report: Report,
 ): Promise<string | null> {
-  const { executors = executorNames, cases: named } = options;
+  const { executors = defaultExecutors(report), cases: named } = options;
   const { family: name } = await readFamilyIndex(folder);
   if (!supported.has(name)) return name;
   const found = await casesOf(folder, named ?? caseNames);

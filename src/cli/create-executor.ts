@@ -2,6 +2,8 @@
 
 import type { Config } from '../config/resolve-config.ts';
 import type { Executor, ParameterSource } from '../runtime/executor.ts';
+import { deviceText } from '../runtime/torch/device.ts';
+import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 
 /** Makes executors that share nothing but their parameters. */
@@ -30,13 +32,69 @@ async function loadOnnx() {
   }
 }
 
-/** A factory for the executor of `device`. */
-export function executorFactory({
-  executor,
-  provider,
-  threads,
-}: Config['device']): ExecutorFactory {
+/** Loads the binding to libtorch, whose package npm may have left out. */
+export async function loadTorch() {
+  try {
+    return await import('../runtime/torch/torch-executor.ts');
+  } catch (error) {
+    const { message } = error as Error;
+    if (!message.includes('koffi')) throw error;
+    throw new UserError(
+      `koffi, which calls libtorch, cannot be loaded (${message.split('\n')[0]}); ` +
+        'run npm install again, with optional dependencies',
+    );
+  }
+}
+
+/** What a configuration says about libtorch. */
+export function torchChoice({ device, webui }: Pick<Config, 'device' | 'webui'>): TorchChoice {
+  const { torchDevice, precision, libtorch } = device;
+  return {
+    device: torchDevice,
+    ...(precision === 'auto' ? {} : { compute: precision }),
+    ...(libtorch === null ? {} : { path: libtorch }),
+    ...(webui === null ? {} : { webui }),
+  };
+}
+
+/** The executor that is used; `auto` is libtorch where it finds a GPU, else ONNX Runtime. */
+async function chooseExecutor(
+  config: Pick<Config, 'device' | 'webui'>,
+): Promise<Exclude<Config['device']['executor'], 'auto'>> {
+  const { executor } = config.device;
+  if (executor !== 'auto') return executor;
+  try {
+    const { chooseTorch } = await loadTorch();
+    return chooseTorch(torchChoice(config)).device.kind === 'cpu' ? 'onnx' : 'torch';
+  } catch (error) {
+    if (error instanceof UserError) return 'onnx';
+    throw error;
+  }
+}
+
+/** What computes, in words: `libtorch 2.13.0, cuda:0, bf16`. */
+export async function executorText(config: Pick<Config, 'device' | 'webui'>): Promise<string> {
+  const executor = await chooseExecutor(config);
+  if (executor === 'reference') return 'plain loops (very slow)';
+  if (executor === 'onnx') return `ONNX Runtime, ${config.device.provider}`;
+  const { chooseTorch } = await loadTorch();
+  const { library, device, compute } = chooseTorch(torchChoice(config));
+  return `libtorch ${library.found.version ?? library.version.join('.')}, ${deviceText(device)}, ${compute}`;
+}
+
+/** A factory for the executor of a configuration. */
+export function executorFactory(config: Pick<Config, 'device' | 'webui'>): ExecutorFactory {
   return async (parameters, { flipWeights }) => {
+    const { provider, threads } = config.device;
+    const executor = await chooseExecutor(config);
+    if (executor === 'torch') {
+      const { createTorchExecutor } = await loadTorch();
+      return createTorchExecutor({
+        parameters,
+        ...torchChoice(config),
+        ...(threads === null ? {} : { threads }),
+      });
+    }
     if (executor === 'reference') {
       const { createReferenceExecutor } = await import(
         '../runtime/reference/reference-executor.ts'

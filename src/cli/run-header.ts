@@ -5,6 +5,7 @@ import type { Config } from '../config/resolve-config.ts';
 import { scanDataset } from '../data/scan-folder.ts';
 import { finalFileName } from '../export/file-names.ts';
 import { openModel } from '../train/open-model.ts';
+import { executorText } from './create-executor.ts';
 import { facts } from './format-table.ts';
 import { formatBytes, formatNumber, plural } from './format-units.ts';
 import { shownPath } from './shown-path.ts';
@@ -59,8 +60,8 @@ async function dataText({ data }: Config): Promise<string> {
  * @throws UserError where the base or the data set is unfit at first sight
  */
 export async function runHeader(config: Config): Promise<string> {
-  const { executor, provider, threads } = config.device;
-  const device = executor === 'reference' ? 'plain loops' : `ONNX Runtime, ${provider}`;
+  const { threads } = config.device;
+  const device = await executorText(config);
   const { output } = config;
   return facts([
     ['base', await baseText(config)],

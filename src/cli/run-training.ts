@@ -53,7 +53,7 @@ async function trainLogged(
   try {
     return await trainLora({
       ...run,
-      createExecutor: executorFactory(config.device),
+      createExecutor: executorFactory(config),
       log: (event, fields) => {
         log.write(event, fields);
         const text = spoken(event, fields);

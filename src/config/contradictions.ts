@@ -205,10 +205,23 @@ const preview: Rule = ({ preview: p }) => [
     unused('preview.everySteps', 'preview.prompts is empty', 'preview.prompts'),
 ];
 
+/** What only libtorch reads. */
+const torchDefaults = { torchDevice: 'auto', precision: 'auto', libtorch: null } as const;
+const torchKeys = ['torchDevice', 'precision', 'libtorch'] as const;
+
 const device: Rule = ({ device: d }) => [
   d.executor === 'reference' &&
     d.provider !== 'cpu' &&
     unused('device.provider', 'device.executor is reference', 'device.executor'),
+  d.executor === 'torch' &&
+    d.provider !== 'cpu' &&
+    unused('device.provider', 'device.executor is torch', 'device.executor'),
+  ...torchKeys.map(
+    (key) =>
+      (d.executor === 'onnx' || d.executor === 'reference') &&
+      d[key] !== torchDefaults[key] &&
+      unused(`device.${key}`, `device.executor is ${d.executor}`, 'device.executor'),
+  ),
 ];
 
 /** All contradictions of a parsed file. */

@@ -155,7 +155,10 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
       width: fill('preview.width', preview.width, 'data.resolution', width),
       height: fill('preview.height', preview.height, 'data.resolution', height),
     },
-    device: file.device,
+    device: {
+      ...file.device,
+      libtorch: file.device.libtorch === null ? null : path(file.device.libtorch),
+    },
     log: {
       ...file.log,
       file: path(

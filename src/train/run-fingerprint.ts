@@ -8,7 +8,10 @@ import type { Dataset } from './read-dataset.ts';
 import type { RunPlan } from './run-plan.ts';
 import type { Fingerprint } from './train-state.ts';
 
-/** With all of it equal, an interrupted run goes on; names are those of the configuration. */
+/**
+ * With all of it equal, an interrupted run goes on; names are those of the configuration. What computes
+ * is not in it: a run may go on on another machine, where only rounding differs.
+ */
 export function runFingerprint(
   config: Config,
   base: Base,
@@ -34,6 +37,5 @@ export function runFingerprint(
     vae: base.vaeKey,
     steps: String(plan.totalSteps),
     images: createHash('sha256').update(JSON.stringify(images)).digest('hex'),
-    executor: `${config.device.executor} ${config.device.provider}`,
   };
 }

@@ -2,6 +2,7 @@
 
 import { expect, test, vi } from 'vitest';
 import { diskFinding, machineFindings } from '../../src/cli/doctor/machine.ts';
+import { torchMissing } from '../helpers/executors.ts';
 import { run } from './recording-terminal.ts';
 
 vi.setConfig({ testTimeout: 30_000 });
@@ -17,6 +18,11 @@ test('engine, libraries and what would be used', async () => {
   expect(out).toContain(`Node.js         ${process.versions.node}`);
   expect(out).toMatch(/ONNX Runtime +\d+\.\d+/);
   expect(out).toMatch(/providers +cpu/);
+  expect(out).toMatch(
+    torchMissing === undefined
+      ? /libtorch +\d+\.\d+.* in .*\n.*its devices .*cpu/
+      : /note +libtorch .*install it with: /,
+  );
   expect(out).toMatch(/sharp +\d+.*libvips \d+/);
   expect(out).toMatch(/tokenizer +CLIP, 49408 tokens/);
   expect(out).toMatch(/disk +.* free at .*models/);
@@ -34,4 +40,19 @@ test.each([
 
 test('a folder that is not there yet lies on the disk of the nearest one that is', async () => {
   expect((await diskFinding('/no/such/folder')).text).toMatch(/ free at \/$/);
+});
+
+test('a configuration that asks for libtorch is told what it gets, or what is missing', async () => {
+  const { code, out } = await run(
+    ...['doctor', '--no-speed', '--config', 'configs/character.yaml'],
+    ...['--set', 'device.executor=torch', '--set', 'device.precision=bf16'],
+    ...['--set', 'device.torchDevice=cpu'],
+  );
+  if (torchMissing === undefined) {
+    expect(out).toMatch(/ok +would train on +libtorch \d+\.\d+.*, cpu, bf16/);
+    expect(code).toBe(0);
+  } else {
+    expect(out).toMatch(/BAD +would train on +torch, which is not there: .*install it with/);
+    expect(code).toBe(1);
+  }
 });

@@ -49,6 +49,10 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['previews', ['preview.enabled=true'], 'preview.enabled needs preview.prompts'],
   ['preview steps', ['preview.everySteps=5'], 'preview.prompts is empty'],
   ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
+  ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
+  ['torch device', ['device.torchDevice=cpu'], 'device.torchDevice'],
+  ['precision', ['device.precision=bf16'], 'device.executor is onnx'],
+  ['libtorch', ['device.executor=reference', 'device.libtorch=/venv'], 'executor is reference'],
 ];
 
 test.each(refused)('%s', (_, overrides, message) => {

@@ -38,7 +38,14 @@ test('the smallest configuration gets all defaults', () => {
     seed: 42,
   });
   expect(config.preview).toMatchObject({ enabled: false, prompts: [], width: 512, height: 512 });
-  expect(config.device).toEqual({ executor: 'onnx', provider: 'cpu', threads: null });
+  expect(config.device).toEqual({
+    executor: 'onnx',
+    provider: 'cpu',
+    torchDevice: 'auto',
+    precision: 'auto',
+    libtorch: null,
+    threads: null,
+  });
   expect(config.log).toEqual({
     level: 'info',
     file: at('models/Lora/.sdl-train/zibbo/log.jsonl'),

@@ -17,6 +17,7 @@ import { lockRun } from '../../src/train/run-lock.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { run } from '../cli/recording-terminal.ts';
 import { tinyConfig, writePictures, writeTinyRun } from '../cli/tiny-run.ts';
+import { torchMissing } from '../helpers/executors.ts';
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
@@ -25,6 +26,15 @@ const at = (...names: string[]) => join(folder, ...names);
 const state = () => at('out', '.sdl-train', 'zibbo', 'state.sdlstate');
 const train = (...more: string[]) => run('--config', at('run.yaml'), ...more);
 const adapter = () => readFileSync(at('out', 'zibbo.safetensors'));
+
+/** All weights of the adapter. */
+async function factors(): Promise<number[]> {
+  const file = await openSafetensors(at('out', 'zibbo.safetensors'));
+  const names = [...file.entries.keys()].sort();
+  const values = names.flatMap((name) => Array.from(file.readSync(name).data, Number));
+  file.close();
+  return values;
+}
 
 /** Events of the log of the last run. */
 function logged(): { readonly event: string; readonly step?: number; readonly encoded?: number }[] {
@@ -71,6 +81,22 @@ test('with more steps it goes on, and says so', async () => {
   file.close();
   const previews = readdirSync(at('out', '.sdl-train', 'zibbo', 'previews'));
   expect(previews.map((name) => Number(name.slice(0, 8)))).toEqual([0, 2, 3]);
+});
+
+const withTorch = test.skipIf(torchMissing !== undefined);
+const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
+
+withTorch(`a run goes on on another executor, and comes to the same${skipped}`, async () => {
+  const exact = ['--set', 'output.precision=f32'];
+  await train('--restart', '--set', 'train.steps=4', ...exact);
+  const whole = await factors();
+  await train('--restart');
+  const on = [...exact, '--set', 'train.steps=4', '--set', 'device.executor=torch'];
+  const more = await train(...on, '--set', 'device.torchDevice=cpu');
+  expect([more.code, steps()]).toEqual([0, [3, 4]]);
+  expect(more.out).toMatch(/libtorch \d+\.\d+.*, cpu, f32/);
+  // AdamW's steps are of the size of the learning rate, 1e-4, where a gradient's sign is not rounding.
+  expect(await factors()).toBeAllClose(whole, { rtol: 0, atol: 2e-5 });
 });
 
 test('a changed picture is encoded again, and the run starts anew', async () => {

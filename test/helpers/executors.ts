@@ -1,9 +1,15 @@
-/** @file The executors that every operation is tested on. */
+/**
+ * @file The executors that every operation is tested on: those that come with npm, and libtorch where
+ * it is found.
+ */
 
 import type { Executor, ParameterSource } from '../../src/runtime/executor.ts';
 import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
+import { findLibtorch } from '../../src/runtime/torch/find-libtorch.ts';
+import { createTorchExecutor } from '../../src/runtime/torch/torch-executor.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { UserError } from '../../src/tensor/user-error.ts';
 
 /** An executor under test. */
 export interface TestedExecutor {
@@ -12,6 +18,44 @@ export interface TestedExecutor {
   readonly tolerance: number;
   readonly create: (parameters: ParameterSource) => Executor;
 }
+
+/** Why tests on libtorch are skipped; undefined where it is there. */
+export const torchMissing: string | undefined = (() => {
+  try {
+    findLibtorch();
+    return undefined;
+  } catch (error) {
+    if (error instanceof UserError) return error.message;
+    throw error;
+  }
+})();
+
+/** bench/gpu.sh tests on a GPU. */
+const device = process.env['SDL_TORCH_DEVICE'] ?? 'cpu';
+
+const torch = {
+  create: (parameters: ParameterSource) =>
+    createTorchExecutor({ parameters, device, compute: 'f32', threads: 1 }),
+  // As onnx; its convolutions sum in other orders.
+  tolerance: 1e-5,
+};
+
+const torchExecutors: readonly TestedExecutor[] = [
+  { name: 'torch', ...torch },
+  {
+    name: 'torch, composed attention, row-major images',
+    ...torch,
+    create: (parameters) =>
+      createTorchExecutor({
+        parameters,
+        device,
+        compute: 'f32',
+        threads: 1,
+        composedAttention: true,
+        channelsLast: false,
+      }),
+  },
+];
 
 export const executors: readonly TestedExecutor[] = [
   {
@@ -26,6 +70,7 @@ export const executors: readonly TestedExecutor[] = [
     tolerance: 1e-5,
     create: (parameters) => createOnnxExecutor({ parameters, threads: 1 }),
   },
+  ...(torchMissing === undefined ? torchExecutors : []),
 ];
 
 /** Parameters from tensors by name. */

@@ -300,6 +300,21 @@ const shapeCases: OpCase[] = [
   },
   {
     op: 'pad',
+    name: 'two that fill each other, added',
+    inputs: [normal(2, 3, 2), normal(2, 2, 2)],
+    build: (g, a, b) => {
+      const [left, right] = [g.pad(a!, [0, 0, 0], [0, 2, 0]), g.pad(b!, [0, 3, 0], [0, 0, 0])];
+      return g.add(g.add(left, right), g.add(right, left));
+    },
+  },
+  {
+    op: 'pad',
+    name: 'two that overlap, added',
+    inputs: [normal(2, 3), normal(2, 3)],
+    build: (g, a, b) => g.add(g.pad(a!, [0, 0], [0, 2]), g.pad(b!, [0, 2], [0, 0])),
+  },
+  {
+    op: 'pad',
     name: 'different before and after',
     inputs: [normal(2, 3, 2)],
     build: (g, x) => g.pad(x!, [0, 1, 2], [1, 0, 3]),

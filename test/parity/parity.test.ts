@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { type ParityOptions, runParity } from '../../scripts/parity/run-parity.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
 import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
+import { torchMissing } from '../helpers/executors.ts';
 import { emptySet, familyFiles, goldenFolder, partialFamily } from './folders.ts';
 
 /** Longest time of a run on a slow, busy machine, in milliseconds. */
@@ -33,6 +34,26 @@ test('reference agrees with PyTorch', { timeout: patience }, async () => {
   const { failures, passed } = await run({ folder, executors: ['reference'], cases });
   expect(failures).toEqual([]);
   expect(passed).toBeGreaterThan(600);
+});
+
+const onTorch = test.skipIf(torchMissing !== undefined);
+const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
+
+onTorch(`torch agrees with PyTorch in every case${skipped}`, { timeout: patience }, async () => {
+  const { failures, passed } = await run({ folder: goldenFolder, executors: ['torch'] });
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(2000);
+});
+
+onTorch(`torch agrees in bf16, within its rounding${skipped}`, { timeout: patience }, async () => {
+  const cases = ['vae', 'text', 'unet', 'lora', 'locon', 'samplers'];
+  const { failures, passed } = await run({
+    folder: goldenFolder,
+    executors: ['torch-bf16'],
+    cases,
+  });
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(1000);
 });
 
 test('a family folder can be given by itself', async () => {

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path';
 import type { Config } from '../../config/resolve-config.ts';
+import { executorText } from '../create-executor.ts';
 import { formatTable } from '../format-table.ts';
 import { plural } from '../format-units.ts';
 import { loadRunConfig } from '../load-run-config.ts';
@@ -9,6 +10,7 @@ import type { Terminal } from '../terminal.ts';
 import { onnxFindings, sharpFinding, tokenizerFinding } from './engine.ts';
 import { type Finding, reasonOf, type Verdict } from './finding.ts';
 import { diskFinding, machineFindings } from './machine.ts';
+import { torchFindings } from './torch.ts';
 
 export interface DoctorOptions {
   readonly config?: string | undefined;
@@ -36,12 +38,18 @@ async function speedFinding(threads: number | null): Promise<Finding> {
 }
 
 /** What a run would use: the configuration's device, or the default. */
-function deviceFinding(device: Config['device'] | undefined): Finding {
-  const { executor = 'onnx', provider = 'cpu', threads = null } = device ?? {};
-  const how = executor === 'reference' ? 'plain loops (very slow)' : `ONNX Runtime, ${provider}`;
+async function deviceFinding(config: Config | undefined): Promise<Finding> {
+  const name = 'would train on';
+  const threads = config?.device.threads ?? null;
   const count = threads === null ? 'one thread for each core' : plural(threads, 'thread');
-  const from = device ? '' : '; give --config to see what a configuration uses';
-  return { verdict: 'good', name: 'would train on', text: `${how}, ${count}${from}` };
+  const from = config ? '' : '; give --config to see what a configuration uses';
+  try {
+    const how = config ? await executorText(config) : 'ONNX Runtime, cpu';
+    return { verdict: 'good', name, text: `${how}, ${count}${from}` };
+  } catch (error) {
+    const { executor } = config?.device ?? {};
+    return { verdict: 'bad', name, text: `${executor}, which is not there: ${reasonOf(error)}` };
+  }
 }
 
 function page(findings: readonly Finding[]): string {
@@ -63,10 +71,11 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
   const findings = [
     ...machineFindings(),
     ...engine,
+    ...(await torchFindings(config)),
     await sharpFinding(),
     await tokenizerFinding(),
     await diskFinding(config?.output.dir ?? resolve('.')),
-    deviceFinding(config?.device),
+    await deviceFinding(config),
     ...(options.speed && works ? [await speedFinding(config?.device.threads ?? null)] : []),
   ];
   terminal.print(page(findings));

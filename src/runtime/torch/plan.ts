@@ -1,0 +1,317 @@
+/**
+ * @file The calls of a graph, encoded once: registers hold tensor handles, a stack takes the arguments
+ * of one call, and a tensor is given to the last call that reads it, which frees it.
+ */
+
+import { type Argument, type Call, readsOf } from './torch-emitter.ts';
+import { check, type TorchLibrary } from './torch-library.ts';
+
+/** Bytes of a cell: a register or an argument. */
+const cellBytes = 8;
+
+/** Longest time for which the event loop stands still, in milliseconds. */
+const patience = 40;
+/** Calls between two looks at the clock. */
+const callsAtOnce = 16;
+
+/** Arguments of `aten::copy_`: to, from, and whether the host goes on at once. */
+const copyArguments = 3;
+
+export interface PlanOptions {
+  readonly calls: readonly Call[];
+  /** Number of values. */
+  readonly size: number;
+  /** Values that are there before a run, and stay. */
+  readonly fixed: readonly number[];
+  /** Values that are read after a run. */
+  readonly results: readonly number[];
+}
+
+/** Does one part of a run. */
+type Action = () => void;
+
+/** The 8 bytes of a double, and of a whole number in two's complement. */
+const doubleBits = (value: number) => new BigUint64Array(new Float64Array([value]).buffer)[0]!;
+const wholeBits = (value: number) => BigInt.asUintN(64, BigInt(value));
+
+export class Plan {
+  readonly #library: TorchLibrary;
+  readonly #address: number;
+  readonly #cells: BigUint64Array;
+  readonly #words: Uint32Array;
+  readonly #size: number;
+  readonly #kept: ReadonlySet<number>;
+  readonly #results: ReadonlySet<number>;
+  readonly #actions: Action[];
+
+  constructor(library: TorchLibrary, { calls, size, fixed, results }: PlanOptions) {
+    this.#library = library;
+    this.#size = size;
+    this.#kept = new Set([...fixed, ...results]);
+    this.#results = new Set(results);
+    const slots = calls.map((call) =>
+      call.kind === 'dispatch' ? Math.max(call.args.length, call.results.length) : copyArguments,
+    );
+    // Registers, the stack, and one cell for the address of a list.
+    const cells = size + Math.max(...slots, 1) + 1;
+    this.#address = library.allocateCells(cells);
+    this.#cells = new BigUint64Array(library.view(this.#address, cells * cellBytes));
+    this.#cells.fill(0n);
+    this.#words = new Uint32Array(this.#cells.buffer);
+    const last = new Map<number, number>();
+    for (const [i, call] of calls.entries()) for (const { id } of readsOf(call)) last.set(id, i);
+    this.#actions = calls.map((call, i) => this.#encode(call, i, last));
+  }
+
+  /** The handle in a register; 0 where there is none. */
+  get(id: number): number {
+    return this.#words[2 * id]! + this.#words[2 * id + 1]! * 2 ** 32;
+  }
+
+  /** Puts a handle in a register. The caller owns it; kept values stay, others go with their last use. */
+  set(id: number, handle: number): void {
+    this.#cells[id] = BigInt(handle);
+  }
+
+  #addressOf(cell: number): number {
+    return this.#address + cell * cellBytes;
+  }
+
+  /** Takes a handle out of its register. */
+  #take(id: number): number {
+    const handle = this.get(id);
+    this.#cells[id] = 0n;
+    return handle;
+  }
+
+  /** All calls at once. */
+  runAtOnce(): void {
+    for (const action of this.#actions) action();
+  }
+
+  /** All calls, letting the event loop turn now and then. */
+  async run(): Promise<void> {
+    const actions = this.#actions;
+    let since = performance.now();
+    for (let i = 0; i < actions.length; i++) {
+      actions[i]!();
+      if (i % callsAtOnce === 0 && performance.now() - since > patience) {
+        await new Promise((resolve) => setImmediate(resolve));
+        since = performance.now();
+      }
+    }
+  }
+
+  /** Frees what a run that failed left behind. */
+  clear(): void {
+    for (let id = 0; id < this.#size; id++) if (!this.#kept.has(id)) this.#free(id);
+  }
+
+  /** Frees the results. */
+  clearResults(): void {
+    for (const id of this.#results) this.#free(id);
+  }
+
+  dispose(): void {
+    this.#library.freeCells(this.#address);
+  }
+
+  #free(id: number): void {
+    const handle = this.#take(id);
+    if (handle !== 0) this.#library.deleteTensor(handle);
+  }
+
+  #encode(call: Call, index: number, last: ReadonlyMap<number, number>): Action {
+    const ends = (id: number) => last.get(id) === index && !this.#kept.has(id);
+    switch (call.kind) {
+      case 'dispatch':
+        return this.#encodeDispatch(call, ends, last);
+      case 'subtract': {
+        const library = this.#library;
+        const { a, b, alpha, result } = call;
+        const out = this.#addressOf(result.id);
+        const dying = [...new Set([a.id, b.id])].filter(ends);
+        return () => {
+          const status = library.subtract(this.get(a.id), this.get(b.id), alpha, out);
+          check(library, status, 'aten::subtract');
+          for (const id of dying) this.#free(id);
+        };
+      }
+      case 'copy':
+        return this.#encodeCopy(call, ends);
+      case 'alias':
+        return this.#placeTensor(call.of.id, this.#addressOf(call.result.id), ends);
+    }
+  }
+
+  #encodeCopy({ from, to }: Call & { kind: 'copy' }, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    const base = this.#size;
+    const stack = this.#addressOf(base);
+    const places = [
+      this.#placeTensor(to.id, stack, ends),
+      this.#placeTensor(from.id, this.#addressOf(base + 1), ends),
+    ];
+    return () => {
+      for (const place of places) place();
+      // Nobody waits for it.
+      this.#cells[base + 2] = 1n;
+      check(library, library.dispatch('aten::copy_', '', stack), 'aten::copy_');
+      this.#free(base);
+    };
+  }
+
+  #encodeDispatch(
+    call: Call & { kind: 'dispatch' },
+    ends: (id: number) => boolean,
+    last: ReadonlyMap<number, number>,
+  ): Action {
+    const library = this.#library;
+    const op = `aten::${call.op}`;
+    const { overload } = call;
+    const base = this.#size;
+    const stack = this.#addressOf(base);
+    const fixed = new BigUint64Array(call.args.length);
+    // Of several places that take a dying tensor, only the last one may have the register's handle.
+    const uses = readsOf(call);
+    let use = 0;
+    const isLastUse = (id: number) => ends(id) && !uses.slice(use).some((value) => value.id === id);
+    const places: Action[] = [];
+    for (const [i, argument] of call.args.entries()) {
+      if (argument.kind === 'whole') fixed[i] = wholeBits(argument.number);
+      else if (argument.kind === 'float') fixed[i] = doubleBits(argument.number);
+      else if (argument.kind !== 'none') {
+        places.push(
+          this.#place(argument, this.#addressOf(base + i), (id) => {
+            use++;
+            return isLastUse(id);
+          }),
+        );
+      }
+    }
+    const results = call.results.map((value) =>
+      value && (last.has(value.id) || this.#kept.has(value.id)) ? value.id : undefined,
+    );
+    const isTensor = call.results.map((value) => value !== null);
+    return () => {
+      this.#cells.set(fixed, base);
+      for (const place of places) place();
+      check(library, library.dispatch(op, overload, stack), op);
+      for (let i = 0; i < results.length; i++) {
+        const id = results[i];
+        if (id !== undefined) this.#cells[id] = this.#cells[base + i]!;
+        else if (isTensor[i]) this.#free(base + i);
+      }
+    };
+  }
+
+  /** Writes an argument to a cell. `ends` is asked once for each tensor, in order. */
+  #place(argument: Argument, at: number, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    switch (argument.kind) {
+      case 'tensor':
+        return this.#placeTensor(argument.value.id, at, ends);
+      case 'undefined':
+        return () => check(library, library.undefinedTensor(at), 'an undefined tensor');
+      case 'text':
+        return () =>
+          check(library, library.newText(argument.text, argument.text.length, at), 'a text');
+      case 'some':
+        return this.#placeOptional(argument.argument, at, ends);
+      case 'list':
+        return this.#placeList(argument.items, at, ends);
+      case 'whole':
+      case 'float':
+      case 'none':
+        throw new Error(`internal: a ${argument.kind} argument inside of another`);
+    }
+  }
+
+  /** A handle for the call to take: a second one, or the register's own where nobody reads it again. */
+  #placeTensor(id: number, at: number, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    if (!ends(id)) {
+      return () => check(library, library.newHandle(this.get(id), at), 'a handle');
+    }
+    const cell = (at - this.#address) / cellBytes;
+    // A cell of a list or an optional is not in our block.
+    if (!(cell >= 0 && cell < this.#cells.length)) {
+      return () => {
+        check(library, library.newHandle(this.get(id), at), 'a handle');
+        this.#free(id);
+      };
+    }
+    return () => {
+      this.#cells[cell] = this.#cells[id]!;
+      this.#cells[id] = 0n;
+    };
+  }
+
+  /** The value goes to a cell that the call frees; its address to `at`. */
+  #placeOptional(argument: Argument, at: number, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    const cell = (at - this.#address) / cellBytes;
+    if (argument.kind === 'tensor') {
+      const { id } = argument.value;
+      const dies = ends(id);
+      return () => {
+        check(library, library.newCell(at), 'an optional');
+        check(library, library.newHandle(this.get(id), this.get(cell)), 'a handle');
+        if (dies) this.#free(id);
+      };
+    }
+    if (argument.kind === 'float') {
+      const bits = doubleBits(argument.number);
+      return () => {
+        check(library, library.newCell(at), 'an optional');
+        library.writeCell(this.get(cell), bits);
+      };
+    }
+    if (argument.kind === 'list') {
+      const spare = this.#cells.length - 1;
+      const list = this.#placeList(argument.items, this.#addressOf(spare), ends);
+      return () => {
+        check(library, library.newCell(at), 'an optional');
+        list();
+        library.writeCell(this.get(cell), this.#cells[spare]!);
+        this.#cells[spare] = 0n;
+      };
+    }
+    throw new Error(`internal: an optional ${argument.kind}`);
+  }
+
+  #placeList(items: readonly Argument[], at: number, ends: (id: number) => boolean): Action {
+    const library = this.#library;
+    const cell = (at - this.#address) / cellBytes;
+    const length = items.length;
+    if (items.every((item) => item.kind === 'whole')) {
+      const numbers = items.map(wholeOf);
+      return () => {
+        check(library, library.newList(length, at), 'a list');
+        const list = this.get(cell);
+        for (const number of numbers) library.pushBack(list, number);
+      };
+    }
+    const spare = this.#cells.length - 1;
+    const spareAddress = this.#addressOf(spare);
+    const tensors = items.map((item) => {
+      if (item.kind !== 'tensor') throw new Error(`internal: a list of ${item.kind}`);
+      const { id } = item.value;
+      return this.#placeTensor(id, spareAddress, ends);
+    });
+    return () => {
+      check(library, library.newList(length, at), 'a list');
+      const list = this.get(cell);
+      for (const place of tensors) {
+        place();
+        check(library, library.pushBack(list, this.#take(spare)), 'a list');
+      }
+    };
+  }
+}
+
+function wholeOf(argument: Argument): number {
+  if (argument.kind !== 'whole')
+    throw new Error(`internal: a ${argument.kind} in a list of numbers`);
+  return argument.number;
+}

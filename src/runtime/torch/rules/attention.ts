@@ -1,0 +1,220 @@
+/** @file Attention and its gradient in ATen, by the kernels of the device or composed of products. */
+
+import type { AttentionAttrs, Node } from '../../../graph/ops.ts';
+import {
+  flag,
+  flags,
+  float,
+  none,
+  some,
+  tensor,
+  undefinedTensor,
+  type Value,
+  whole,
+  wholes,
+} from '../torch-emitter.ts';
+import { product, swapped } from './linear-algebra.ts';
+import type { LoweringContext, LoweringRules } from './rule.ts';
+
+/** Query, key and value as [n, heads, tokens, d]. */
+type Heads = readonly [q: Value, k: Value, v: Value];
+
+/** What the forward pass leaves for the backward pass: its output, and what else a kernel needs. */
+interface Attended {
+  readonly out: Value;
+  readonly saved: readonly Value[];
+}
+
+/** How one kernel attends and differentiates. */
+interface Kernel {
+  readonly forward: (context: LoweringContext, heads: Heads, sizes: Sizes) => Attended;
+  /** Gradients of q, k and v. */
+  readonly backward: (
+    context: LoweringContext,
+    heads: Heads,
+    attended: Attended,
+    ct: Value,
+    sizes: Sizes,
+  ) => Heads;
+}
+
+interface Sizes extends AttentionAttrs {
+  readonly queries: number;
+  readonly keys: number;
+  /** Channels of a head. */
+  readonly channels: number;
+}
+
+const noDropout = float(0);
+
+const cpuKernel: Kernel = {
+  forward: ({ emitter }, heads, { causal, scale }) => {
+    const args = [...heads.map(tensor), noDropout, flag(causal), none, some(float(scale))];
+    const types = [heads[0].dtype, 'f32'] as const;
+    const op = '_scaled_dot_product_flash_attention_for_cpu';
+    const [out, logsumexp] = emitter.emitMany(op, args, types);
+    return { out: out!, saved: [logsumexp!] };
+  },
+  backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale }) => {
+    const inputs = [ct, ...heads, out, ...saved].map(tensor);
+    const args = [...inputs, noDropout, flag(causal), none, some(float(scale))];
+    const op = '_scaled_dot_product_flash_attention_for_cpu_backward';
+    return emitter.emitMany(op, args, heads.map(typeOf)) as unknown as Heads;
+  },
+};
+
+/** Flash attention on NVIDIA GPUs: 16-bit floats, heads of at most 256 channels. */
+const flashKernel: Kernel = {
+  forward: ({ emitter }, heads, { causal, scale }) => {
+    const options = [noDropout, flag(causal), flag(false), some(float(scale))];
+    // Output, logsumexp, cumulative lengths of q and k, lengths of q and k, two tensors about the
+    // dropout, a mask for debugging.
+    const { dtype } = heads[0];
+    const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
+    const op = '_scaled_dot_product_flash_attention';
+    const results = emitter.emitMany(op, [...heads.map(tensor), ...options], types);
+    return { out: results[0]!, saved: [results[1]!, results[6]!, results[7]!] };
+  },
+  backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
+    const [logsumexp, ...dropout] = saved as [Value, ...Value[]];
+    const args = [
+      ...[ct, ...heads, out, logsumexp].map(tensor),
+      // Only batches of several lengths have cumulative ones.
+      undefinedTensor,
+      undefinedTensor,
+      whole(queries),
+      whole(keys),
+      noDropout,
+      flag(causal),
+      ...dropout.map(tensor),
+      some(float(scale)),
+    ];
+    const op = '_scaled_dot_product_flash_attention_backward';
+    return emitter.emitMany(op, args, heads.map(typeOf)) as unknown as Heads;
+  },
+};
+
+/** Memory-efficient attention on NVIDIA GPUs, in any float type. */
+const efficientKernel: Kernel = {
+  forward: ({ emitter }, heads, { causal, scale }) => {
+    const options = [none, flag(true), noDropout, flag(causal), some(float(scale))];
+    const types = [heads[0].dtype, 'f32', 'i64', 'i64'] as const;
+    const op = '_scaled_dot_product_efficient_attention';
+    const [out, ...saved] = emitter.emitMany(op, [...heads.map(tensor), ...options], types);
+    return { out: out!, saved: saved as Value[] };
+  },
+  backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale }) => {
+    const args = [
+      ...[ct, ...heads].map(tensor),
+      undefinedTensor,
+      ...[out, ...saved].map(tensor),
+      noDropout,
+      flags(true, true, true, false),
+      flag(causal),
+      some(float(scale)),
+    ];
+    const op = '_scaled_dot_product_efficient_attention_backward';
+    return emitter.emitMany(op, args, [...heads, out].map(typeOf)) as unknown as Heads;
+  },
+};
+
+/** Finite stand-in for minus infinity: a hidden score. It is one of bf16's values, not of f16's. */
+const hidden = { f32: -1e30, bf16: -1e30, f16: -6e4 } as const;
+
+function times({ emitter }: LoweringContext, a: Value, b: Value | number): Value {
+  const factor = typeof b === 'number' ? emitter.constant([b], [], 'f32') : b;
+  return emitter.emit('mul', [tensor(a), tensor(factor)], { overload: 'Tensor', dtype: a.dtype });
+}
+
+function causalMask({ emitter, target }: LoweringContext, { queries, keys }: Sizes): Value {
+  const mask = new Array<number>(queries * keys).fill(0);
+  for (let i = 0; i < queries; i++)
+    mask.fill(hidden[target.compute], i * keys + i + 1, (i + 1) * keys);
+  return emitter.constant(mask, [queries, keys], target.compute);
+}
+
+/**
+ * Products and a softmax. With P = softmax(q·kᵀ·s) and D = rowsum(ct·out): dv = Pᵀ·ct,
+ * dS = P·(ct·vᵀ - D), dq = s·dS·k, dk = s·dSᵀ·q (Dao et al. 2022, arXiv:2205.14135, appendix B).
+ */
+const composedKernel: Kernel = {
+  forward: (context, [q, k, v], sizes) => {
+    const { emitter } = context;
+    const { dtype } = q;
+    const scores = product(emitter, times(context, q, sizes.scale), swapped(emitter, k));
+    const shown = sizes.causal
+      ? emitter.subtract(scores, causalMask(context, sizes), -1, dtype)
+      : scores;
+    const args = [tensor(shown), whole(-1), none];
+    const p = emitter.emit('softmax', args, { overload: 'int', dtype });
+    return { out: product(emitter, p, v), saved: [p] };
+  },
+  backward: (context, [q, k, v], { saved }, ct, { scale }) => {
+    const { emitter, codes } = context;
+    const p = saved[0]!;
+    const { dtype } = p;
+    const dp = product(emitter, ct, swapped(emitter, v));
+    const args = [tensor(dp), tensor(p), whole(-1), whole(codes.dtypeCodes[dtype])];
+    const ds = times(context, emitter.emit('_softmax_backward_data', args, { dtype }), scale);
+    return [
+      product(emitter, ds, k),
+      product(emitter, swapped(emitter, ds), q),
+      product(emitter, swapped(emitter, p), ct),
+    ];
+  },
+};
+
+const typeOf = ({ dtype }: Value) => dtype;
+
+/** The fastest kernel that takes heads of this size in this type. */
+function kernelFor({ target }: LoweringContext, { channels }: Sizes): Kernel {
+  if (target.attention === 'cpu') return cpuKernel;
+  if (target.attention === 'composed') return composedKernel;
+  const isHalf = target.compute !== 'f32';
+  if (isHalf && channels <= 256 && channels % 8 === 0) return flashKernel;
+  return channels % (isHalf ? 8 : 4) === 0 ? efficientKernel : composedKernel;
+}
+
+/** [n, s, heads·d] to [n, heads, s, d]. */
+function splitHeads({ emitter, asCompute }: LoweringContext, x: Node, heads: number): Value {
+  const [n, s, c] = x.shape as [number, number, number];
+  const value = asCompute(x);
+  const { dtype } = value;
+  const shape = wholes([n, s, heads, c / heads]);
+  const split = emitter.emit('reshape', [tensor(value), shape], { dtype });
+  return emitter.emit('permute', [tensor(split), wholes([0, 2, 1, 3])], { dtype });
+}
+
+/** [n, heads, s, d] to [n, s, heads·d]. */
+function mergeHeads({ emitter }: LoweringContext, value: Value, x: Node): Value {
+  const { dtype } = value;
+  const moved = emitter.emit('permute', [tensor(value), wholes([0, 2, 1, 3])], { dtype });
+  return emitter.emit('reshape', [tensor(moved), wholes(x.shape)], { dtype });
+}
+
+/** The forward pass of three nodes; asked for again, it is the same calls. */
+function attend(
+  context: LoweringContext,
+  [q, k, v]: readonly [Node, Node, Node],
+  attrs: AttentionAttrs,
+) {
+  const heads = [q, k, v].map((x) => splitHeads(context, x, attrs.heads)) as unknown as Heads;
+  const [queries, keys] = [q.shape[1]!, k.shape[1]!];
+  const sizes: Sizes = { ...attrs, queries, keys, channels: q.shape[2]! / attrs.heads };
+  const kernel = kernelFor(context, sizes);
+  return { heads, sizes, kernel, attended: kernel.forward(context, heads, sizes) };
+}
+
+const position = { q: 0, k: 1, v: 2 } as const;
+
+export const attentionRules: LoweringRules<'attention' | 'attentionGrad'> = {
+  attention: (context, { inputs, attrs }) =>
+    mergeHeads(context, attend(context, inputs, attrs).attended.out, inputs[0]),
+  // The three gradients of one attention are one call, which is emitted once.
+  attentionGrad: (context, { inputs: [q, k, v, , ct], attrs: { wrt, ...attrs } }) => {
+    const { heads, sizes, kernel, attended } = attend(context, [q, k, v], attrs);
+    const slope = splitHeads(context, ct, attrs.heads);
+    const gradients = kernel.backward(context, heads, attended, slope, sizes);
+    return mergeHeads(context, gradients[position[wrt]], { q, k, v }[wrt]);
+  },
+};

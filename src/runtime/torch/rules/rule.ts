@@ -1,0 +1,45 @@
+/** @file What the lowering rule of an operation gets and gives. */
+
+import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { TorchEmitter, Value } from '../torch-emitter.ts';
+import type { TorchDType, TorchLibrary } from '../torch-library.ts';
+
+/** The float type of heavy operations; variables, losses and optimizers are always f32. */
+export type ComputeType = 'f32' | 'bf16' | 'f16';
+
+/**
+ * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, or none, so that it is
+ * composed of products and a softmax.
+ */
+type AttentionKernels = 'cpu' | 'cuda' | 'composed';
+
+/** What a graph is lowered for. */
+export interface LoweringTarget {
+  readonly compute: ComputeType;
+  readonly attention: AttentionKernels;
+  /** Whether images and kernels are kept with their channels innermost. */
+  readonly channelsLast: boolean;
+  /** Whether group norms take such images; else they are made row-major first. */
+  readonly normsTakeChannelsLast: boolean;
+}
+
+/** What a rule may ask of the graph around it. */
+export interface LoweringContext {
+  readonly emitter: TorchEmitter;
+  readonly target: LoweringTarget;
+  readonly codes: Pick<TorchLibrary, 'dtypeCodes' | 'memoryFormats'>;
+  /** The value of an IR node, in the type it was computed in. */
+  asIs(node: Node): Value;
+  /** The same in another float type. */
+  asType(node: Node, dtype: TorchDType): Value;
+  /** The same in the type of heavy operations. */
+  asCompute(node: Node): Value;
+  /** All of them in one float type: f32 where one of them is, scalar and filled constants aside. */
+  alike(nodes: readonly Node[]): Value[];
+}
+
+/** Emits the calls of one IR node and gives the value that they make. */
+export type LoweringRule<K extends OpKind> = (context: LoweringContext, node: NodeOf<K>) => Value;
+
+/** Some rules, typed by their kinds. */
+export type LoweringRules<K extends OpKind> = { readonly [Kind in K]: LoweringRule<Kind> };

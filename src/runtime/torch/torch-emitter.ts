@@ -1,0 +1,194 @@
+/** @file Collects the calls that a graph becomes, each distinct call once. */
+
+import type { Shape } from '../../tensor/shape.ts';
+import type { TorchDType } from './torch-library.ts';
+
+/** A tensor of the plan; `id` is the register that holds its handle. */
+export interface Value {
+  readonly id: number;
+  readonly dtype: TorchDType;
+}
+
+/** An argument of a call, by the kind that the operation's schema says. */
+export type Argument =
+  | { readonly kind: 'tensor'; readonly value: Value }
+  /** A tensor without a value, where the schema wants one all the same. */
+  | { readonly kind: 'undefined' }
+  /** int, bool, ScalarType or MemoryFormat. */
+  | { readonly kind: 'whole'; readonly number: number }
+  | { readonly kind: 'float'; readonly number: number }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'list'; readonly items: readonly Argument[] }
+  /** An optional argument that is given, and one that is not. */
+  | { readonly kind: 'some'; readonly argument: Argument }
+  | { readonly kind: 'none' };
+
+export const tensor = (value: Value): Argument => ({ kind: 'tensor', value });
+export const whole = (number: number): Argument => ({ kind: 'whole', number });
+export const flag = (on: boolean): Argument => whole(Number(on));
+export const float = (number: number): Argument => ({ kind: 'float', number });
+export const text = (content: string): Argument => ({ kind: 'text', text: content });
+export const wholes = (numbers: readonly number[]): Argument => ({
+  kind: 'list',
+  items: numbers.map(whole),
+});
+export const flags = (...on: readonly boolean[]): Argument => ({
+  kind: 'list',
+  items: on.map(flag),
+});
+export const tensors = (values: readonly Value[]): Argument => ({
+  kind: 'list',
+  items: values.map(tensor),
+});
+export const some = (argument: Argument): Argument => ({ kind: 'some', argument });
+export const none: Argument = { kind: 'none' };
+export const undefinedTensor: Argument = { kind: 'undefined' };
+export const maybe = (value: Value | undefined): Argument => (value ? some(tensor(value)) : none);
+
+/** What fills a result's slot: a tensor's type, or null for a number, which nobody wants. */
+type ResultType = TorchDType | null;
+
+export type Call =
+  | {
+      readonly kind: 'dispatch';
+      /** Without its namespace, `aten::`. */
+      readonly op: string;
+      readonly overload: string;
+      readonly args: readonly Argument[];
+      readonly results: readonly (Value | null)[];
+    }
+  /** a - alpha·b. The dispatcher cannot do it: its schema has a Scalar. */
+  | {
+      readonly kind: 'subtract';
+      readonly a: Value;
+      readonly b: Value;
+      readonly alpha: number;
+      readonly result: Value;
+    }
+  /** Writes one value over another. */
+  | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
+  /** Another name of a value, which later calls are not merged with. */
+  | { readonly kind: 'alias'; readonly of: Value; readonly result: Value };
+
+/** The values that a call reads, once for each time, in the order of its arguments. */
+export function readsOf(call: Call): readonly Value[] {
+  switch (call.kind) {
+    case 'subtract':
+      return [call.a, call.b];
+    case 'copy':
+      return [call.from, call.to];
+    case 'alias':
+      return [call.of];
+    case 'dispatch':
+      return call.args.flatMap(tensorsIn);
+  }
+}
+
+function tensorsIn(argument: Argument): readonly Value[] {
+  if (argument.kind === 'tensor') return [argument.value];
+  if (argument.kind === 'some') return tensorsIn(argument.argument);
+  return argument.kind === 'list' ? argument.items.flatMap(tensorsIn) : [];
+}
+
+/** The calls without those whose results nobody reads; `wanted` are read after the last one. */
+export function withoutUnused(calls: readonly Call[], wanted: readonly Value[]): Call[] {
+  const read = new Set(wanted.map(({ id }) => id));
+  const kept = calls.toReversed().filter((call) => {
+    const results =
+      call.kind === 'dispatch' ? call.results : call.kind === 'copy' ? [] : [call.result];
+    if (call.kind !== 'copy' && !results.some((value) => value && read.has(value.id))) return false;
+    for (const { id } of readsOf(call)) read.add(id);
+    return true;
+  });
+  return kept.reverse();
+}
+
+/** A tensor of fixed values; one value fills the shape. */
+export interface Constant {
+  readonly value: Value;
+  readonly shape: Shape;
+  readonly values: readonly number[];
+}
+
+export interface EmitOptions {
+  readonly overload?: string;
+  /** Of the result. */
+  readonly dtype: TorchDType;
+}
+
+export class TorchEmitter {
+  readonly calls: Call[] = [];
+  readonly constants: Constant[] = [];
+  readonly #known = new Map<string, readonly (Value | null)[]>();
+  #values = 0;
+
+  /** Values so far. */
+  get size(): number {
+    return this.#values;
+  }
+
+  /** A value that no call makes. */
+  leaf(dtype: TorchDType): Value {
+    return { id: this.#values++, dtype };
+  }
+
+  /** An operation with one result. */
+  emit(op: string, args: readonly Argument[], { overload = '', dtype }: EmitOptions): Value {
+    return this.emitMany(op, args, [dtype], overload)[0]!;
+  }
+
+  /** An operation with several results. */
+  emitMany(
+    op: string,
+    args: readonly Argument[],
+    types: readonly ResultType[],
+    overload = '',
+  ): readonly (Value | null)[] {
+    return this.#once(`${op}.${overload}${JSON.stringify(args)}`, () => {
+      const results = types.map((dtype) => (dtype === null ? null : this.leaf(dtype)));
+      this.calls.push({ kind: 'dispatch', op, overload, args, results });
+      return results;
+    });
+  }
+
+  /** a - alpha·b, of values of one type or of a scalar and any float. */
+  subtract(a: Value, b: Value, alpha: number, dtype: TorchDType): Value {
+    return this.#once(`subtract ${a.id} ${b.id} ${alpha}`, () => {
+      const result = this.leaf(dtype);
+      this.calls.push({ kind: 'subtract', a, b, alpha, result });
+      return [result];
+    })[0]!;
+  }
+
+  copy(from: Value, to: Value): void {
+    this.calls.push({ kind: 'copy', from, to });
+  }
+
+  alias(of: Value): Value {
+    const result = this.leaf(of.dtype);
+    this.calls.push({ kind: 'alias', of, result });
+    return result;
+  }
+
+  /** Fixed values: one for all elements, or one for each. */
+  constant(values: readonly number[], shape: Shape, dtype: TorchDType): Value {
+    return this.#once(`constant ${dtype}[${shape}]${values}`, () => {
+      const value = this.leaf(dtype);
+      this.constants.push({ value, shape, values });
+      return [value];
+    })[0]!;
+  }
+
+  /** What was noted under this key before, or what `make` gives. */
+  noted(key: string, make: () => readonly (Value | null)[]): readonly (Value | null)[] {
+    return this.#once(`noted ${key}`, make);
+  }
+
+  #once(key: string, make: () => readonly (Value | null)[]): readonly (Value | null)[] {
+    const known = this.#known.get(key);
+    if (known) return known;
+    const made = make();
+    this.#known.set(key, made);
+    return made;
+  }
+}

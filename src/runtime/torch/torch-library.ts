@@ -1,0 +1,198 @@
+/**
+ * @file libtorch's stable C functions (torch/csrc/stable/c/shim.h and
+ * torch/csrc/inductor/aoti_torch/c/shim.h), called through koffi. Handles and addresses are numbers:
+ * user space ends at 2^47.
+ */
+
+import { join } from 'node:path';
+import koffi, { type LibraryHandle } from 'koffi';
+import { UserError } from '../../tensor/user-error.ts';
+import { type FoundLibtorch, installCommand, libraryFile } from './find-libtorch.ts';
+
+/** Element types on the device. */
+export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64';
+export type TorchDeviceKind = 'cpu' | 'cuda' | 'mps' | 'xpu';
+
+type Status = number;
+type NativeFunction = ReturnType<LibraryHandle['func']>;
+type Address = number;
+
+/** The functions; those that return a status are to be wrapped in `check`. */
+export interface TorchLibrary {
+  readonly found: FoundLibtorch;
+  /** Major and minor version. */
+  readonly version: readonly [number, number];
+  readonly dtypeCodes: { readonly [D in TorchDType]: number };
+  readonly deviceCodes: { readonly [K in TorchDeviceKind]: number };
+  readonly memoryFormats: { readonly contiguous: number; readonly channelsLast: number };
+  /** Whether libtorch_cuda was there and could be loaded. */
+  readonly hasCuda: boolean;
+
+  /** Calls an operation: arguments at `stack` are taken and replaced by the results. */
+  dispatch(op: string, overload: string, stack: Address): Status;
+  /** Another owning handle of the same tensor, written to `out`. */
+  newHandle(tensor: Address, out: Address): Status;
+  deleteTensor(tensor: Address): Status;
+  /** a - alpha·b; handles are borrowed. */
+  subtract(a: Address, b: Address, alpha: number, out: Address): Status;
+  emptyStrided(
+    rank: number,
+    sizes: BigInt64Array,
+    strides: BigInt64Array,
+    dtype: number,
+    device: number,
+    index: number,
+    out: Address,
+  ): Status;
+  /** The same in pinned host memory. */
+  emptyStridedPinned: TorchLibrary['emptyStrided'];
+  undefinedTensor(out: Address): Status;
+  dataPointer(tensor: Address, out: Address): Status;
+  newList(length: number, out: Address): Status;
+  /** Appends a whole number, or a handle that the list takes. */
+  pushBack(list: Address, value: number): Status;
+  newText(text: string, length: number, out: Address): Status;
+  /** The address of a new cell that an optional argument's value is put in. */
+  newCell(out: Address): Status;
+  /** Writes the 8 bytes at `address`. */
+  writeCell(address: Address, bits: bigint): void;
+  /** A view of native memory, without a copy. */
+  view(address: Address, bytes: number): ArrayBuffer;
+  /** A block of so many 8-byte cells; freed by `freeCells`. */
+  allocateCells(count: number): Address;
+  freeCells(address: Address): void;
+  /** The last error of this thread. */
+  lastError(): string;
+  /** Another function of the libraries; undefined where this version has none of that name. */
+  find(signature: string): NativeFunction | undefined;
+}
+
+function loadFile(path: string): LibraryHandle | undefined {
+  try {
+    return koffi.load(path, { global: true });
+  } catch {
+    return undefined;
+  }
+}
+
+/** The newest load order that works: c10 first, then what the CUDA build needs, then torch. */
+function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
+  if (process.platform === 'win32') {
+    // Where the loader looks for the libraries that these need.
+    process.env['PATH'] = `${folder};${process.env['PATH'] ?? ''}`;
+  }
+  // Large tensors in large pages of memory: c10 asks the system for them.
+  process.env['THP_MEM_ALLOC_ENABLE'] ??= '1';
+  // Threads that wait in a loop for the others stand still where another program has their core.
+  process.env['OMP_WAIT_POLICY'] ??= 'passive';
+  const path = (name: string) => join(folder, libraryFile(name));
+  // Python loads it first as well: it pulls in what the CUDA build needs.
+  loadFile(path('torch_global_deps'));
+  try {
+    koffi.load(path('c10'), { global: true });
+    const cpu = koffi.load(path('torch_cpu'), { global: true });
+    loadFile(path('c10_cuda'));
+    const cuda = loadFile(path('torch_cuda'));
+    return cuda ? [cpu, cuda] : [cpu];
+  } catch (error) {
+    throw new UserError(
+      `libtorch ${version ?? ''} in ${folder} cannot be loaded (${(error as Error).message}); ` +
+        `install it again, for this system: ${installCommand()}`,
+    );
+  }
+}
+
+/** The C++ library's `operator new`, with which versions before 2.13 want their cells made. */
+function cellAllocator(): (out: Address) => Status {
+  const file = process.platform === 'darwin' ? 'libc++.1.dylib' : 'libstdc++.so.6';
+  const operatorNew = koffi.load(file).func('uint64_t _Znwm(size_t)');
+  return (out) => {
+    koffi.encode(BigInt(out), 'uint64_t', operatorNew(8));
+    return 0;
+  };
+}
+
+/** Loads the library. @throws UserError where it cannot be loaded or is too old */
+export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
+  const libraries = loadLibraries(found);
+  const find = (signature: string) => {
+    for (const library of libraries) {
+      try {
+        return library.func(signature);
+      } catch {
+        // The next library may have it.
+      }
+    }
+    return undefined;
+  };
+  const need = (signature: string): NativeFunction => {
+    const found_ = find(signature);
+    if (found_) return found_;
+    throw new UserError(
+      `libtorch ${found.version ?? ''} in ${found.folder} has no ${/(\w+)\(/.exec(signature)?.[1]}; ` +
+        `version 2.10 or newer is needed; install it with: ${installCommand()}`,
+    );
+  };
+  const code = (name: string): number => need(`int32_t ${name}()`)();
+  const abi = BigInt(need('uint64_t aoti_torch_abi_version()')());
+  const message = find('const char* torch_exception_get_what_without_backtrace()');
+  const dispatcher = need(
+    'int torch_call_dispatcher(const char*, const char*, uint64_t, uint64_t)',
+  );
+  const empty = '(int64_t, void*, void*, int32_t, int32_t, int32_t, uint64_t)';
+  need('void aoti_torch_grad_mode_set_enabled(bool)')(false);
+  return {
+    found,
+    // The two top bytes.
+    version: [Number(abi >> 56n), Number((abi >> 48n) & 0xffn)],
+    dtypeCodes: {
+      f32: code('aoti_torch_dtype_float32'),
+      f16: code('aoti_torch_dtype_float16'),
+      bf16: code('aoti_torch_dtype_bfloat16'),
+      i32: code('aoti_torch_dtype_int32'),
+      i64: code('aoti_torch_dtype_int64'),
+    },
+    deviceCodes: {
+      cpu: code('aoti_torch_device_type_cpu'),
+      cuda: code('aoti_torch_device_type_cuda'),
+      mps: code('aoti_torch_device_type_mps'),
+      xpu: code('aoti_torch_device_type_xpu'),
+    },
+    memoryFormats: {
+      contiguous: code('aoti_torch_memory_format_contiguous_format'),
+      channelsLast: code('aoti_torch_memory_format_channels_last'),
+    },
+    hasCuda: libraries.length > 1,
+    dispatch: (op, overload, stack) => dispatcher(op, overload, stack, abi),
+    newHandle: need('int aoti_torch_new_tensor_handle(uint64_t, uint64_t)'),
+    deleteTensor: need('int aoti_torch_delete_tensor_object(uint64_t)'),
+    subtract: need('int aoti_torch_aten_subtract_Tensor(uint64_t, uint64_t, double, uint64_t)'),
+    emptyStrided: need(`int aoti_torch_empty_strided${empty}`),
+    emptyStridedPinned: need(`int aoti_torch_empty_strided_pinned${empty}`),
+    undefinedTensor: need('int aoti_torch_new_uninitialized_tensor(uint64_t)'),
+    dataPointer: need('int aoti_torch_get_data_ptr(uint64_t, uint64_t)'),
+    newList: need('int torch_new_list_reserve_size(size_t, uint64_t)'),
+    pushBack: need('int torch_list_push_back(uint64_t, int64_t)'),
+    newText: need('int torch_new_string_handle(const char*, size_t, uint64_t)'),
+    newCell: find('int torch_new_stable_ivalue(uint64_t)') ?? cellAllocator(),
+    writeCell: (address, bits) => koffi.encode(BigInt(address), 'uint64_t', bits),
+    view: (address, bytes) => koffi.view(BigInt(address), bytes),
+    allocateCells: (count) => Number(koffi.address(koffi.alloc('uint64_t', count))),
+    freeCells: (address) => koffi.free(BigInt(address)),
+    lastError: () => (message ? String(message()) : 'libtorch gives no reason before 2.13'),
+    find,
+  };
+}
+
+/** Throws what a failed call says: a lack of memory is the user's to mend, the rest is ours. */
+export function check(library: TorchLibrary, status: Status, what: string): void {
+  if (status === 0) return;
+  const reason = library.lastError();
+  if (/out of memory|can't allocate memory|not enough memory/i.test(reason)) {
+    throw new UserError(
+      `the device has no memory left (${reason.split('\n')[0]}); ` +
+        'lower train.batchSize or data.resolution, or set train.gradientCheckpointing: true',
+    );
+  }
+  throw new Error(`internal: libtorch: ${what}: ${reason}`);
+}
