@@ -20,6 +20,11 @@ export function freeMemory(): number {
   return availableMemory?.() ?? freemem();
 }
 
+/** `6.2 GB`, or `310 MB` where it is less than one. */
+export function bytesText(bytes: number): string {
+  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
 export interface MemoryBudget {
   readonly bytes: number;
   /** What it is, in words. */
@@ -40,7 +45,10 @@ export function memoryBudget(memory: string, onGpu: boolean): MemoryBudget {
       );
     }
     const free = freeMemory();
-    return { bytes: shareOfFree * free, text: `${(free / 1e9).toFixed(1)} GB are free` };
+    return {
+      bytes: shareOfFree * free,
+      text: `${bytesText(free)} are free, of which auto takes nine tenths`,
+    };
   }
   const [, number, unit] = /^([\d.]+)\s*(\w+)$/.exec(memory)!;
   return { bytes: Number(number) * units[unit!.toUpperCase()]!, text: `it is ${memory}` };

@@ -4,6 +4,7 @@ import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { MemoryModel } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 import type { StepModel, StepShape } from './lora-step.ts';
+import { bytesText } from './memory-budget.ts';
 import { estimateMemory, type MemoryEstimate } from './memory-estimate.ts';
 
 /** How steps are taken; both change rounding alone. */
@@ -51,8 +52,6 @@ export function planAsConfigured(request: PlanRequest): MemoryPlan {
   const way = { gradientCheckpointing, microBatch: batchSize };
   return { ...way, estimate: estimateWay(request, way), budget: null };
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /**
  * The first way that fits.
@@ -115,8 +114,8 @@ function refusal(
   ];
   const last = ways.pop()!;
   return new UserError(
-    `device.memory: ${limit}, and the least that this run can do with is about ${gigabytes(total)}, ${how} ` +
-      `(weights ${gigabytes(weights)}, activations ${gigabytes(activations)}, adapter and AdamW ${gigabytes(adapter)}, ` +
-      `program ${gigabytes(program)}): ${ways.join(', ')} or ${last}`,
+    `device.memory: ${limit}, and the least that this run can do with is about ${bytesText(total)}, ${how} ` +
+      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, adapter and AdamW ${bytesText(adapter)}, ` +
+      `program ${bytesText(program)}): ${ways.join(', ')} or ${last}`,
   );
 }

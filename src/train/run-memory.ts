@@ -5,7 +5,7 @@ import type { PlanSample } from '../data/batch-plan.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { Checkpoint } from '../models/checkpoint.ts';
 import type { MemoryModel } from '../runtime/executor.ts';
-import { memoryBudget } from './memory-budget.ts';
+import { bytesText, memoryBudget } from './memory-budget.ts';
 import { type MemoryPlan, type PlanRequest, planAsConfigured, planMemory } from './memory-plan.ts';
 import { stepShapes } from './step-shapes.ts';
 
@@ -54,9 +54,8 @@ export function limitedMemory(config: Config, run: RunMemory): MemoryPlan | null
 /** `6.2 GB of 8.0 GB, with gradient checkpointing, batches in parts of 2` */
 export function planText(plan: MemoryPlan, { train }: Pick<Config, 'train'>): string {
   const { estimate, budget, gradientCheckpointing, microBatch } = plan;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   return [
-    `about ${gigabytes(estimate.total)}${budget === null ? '' : ` of ${gigabytes(budget)}`}`,
+    `about ${bytesText(estimate.total)}${budget === null ? '' : ` of ${bytesText(budget)}`}`,
     `${gradientCheckpointing ? 'with' : 'without'} gradient checkpointing`,
     ...(microBatch < train.batchSize
       ? [`batches of ${train.batchSize} in parts of ${microBatch}`]

@@ -39,6 +39,8 @@ export const measuredPeaks: readonly MeasuredPeak[] = [
     [512, 1, false, 8.78],
     [256, 1, true, 4.28],
     [512, 1, true, 5.71],
+    // Measured after the fit.
+    [384, 2, true, 5.65],
   ]),
   ...of('sd1', 'full', true, [
     [512, 1, false, 9.56],
