@@ -25,6 +25,8 @@ export interface TrainerOptions {
   readonly model: StepModel;
   readonly layouts: readonly LoraLayout[];
   readonly step: StepOptions;
+  /** False: only one gradient graph is there at a time; all are kept unless given. */
+  readonly keepsGraphs?: boolean | undefined;
   /** Most items that go through the network at once; whole batches unless given. */
   readonly microBatch?: number | undefined;
   readonly adamw: AdamwOptions;
@@ -155,6 +157,11 @@ export class LoraTrainer {
     );
   }
 
+  async #disposeGradients(): Promise<void> {
+    for (const executable of this.#gradients.values()) await executable.dispose();
+    this.#gradients.clear();
+  }
+
   async #textFeeds({ items }: PlannedBatch): Promise<Values> {
     const { samples, captions, noise, text, model } = this.#options;
     const texts = items.map((item) =>
@@ -166,7 +173,7 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, step, onCompile } = this.#options;
+    const { executor, model, layouts, step, onCompile, keepsGraphs = true } = this.#options;
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
       : { chunks: text['ids']!.shape[1]! };
@@ -180,6 +187,7 @@ export class LoraTrainer {
     const key = JSON.stringify(shape);
     let executable = this.#gradients.get(key);
     if (!executable) {
+      if (!keepsGraphs) await this.#disposeGradients();
       onCompile(`${items.length} × ${bucket.width}×${bucket.height}`);
       executable = await executor.compile(gradientGraph(model, layouts, shape, step));
       this.#gradients.set(key, executable);

@@ -24,6 +24,8 @@ export interface MemoryEstimate {
 
 export interface MemoryOptions extends StepOptions {
   readonly flipWeights: boolean;
+  /** Each shape keeps its graph with its buffers; else only one is there at a time. */
+  readonly keepsGraphs: boolean;
 }
 
 const sizeOfShape = ({ batch, height, width }: StepShape) => batch * height * width;
@@ -38,15 +40,16 @@ export function estimateMemory(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shapes: readonly StepShape[],
-  { flipWeights, ...options }: MemoryOptions,
+  { flipWeights, keepsGraphs, ...options }: MemoryOptions,
   memory: MemoryModel,
 ): MemoryEstimate {
   const largest = shapes.reduce((a, b) => (sizeOfShape(b) > sizeOfShape(a) ? b : a));
   const graph = gradientGraph(model, layouts, largest, options);
   const found = memory.ofGraph(graph, { flipWeights });
-  const share = memory.sharesBuffers
-    ? 1
-    : shapes.reduce((sum, shape) => sum + sizeOfShape(shape), 0) / sizeOfShape(largest);
+  const share =
+    memory.sharesBuffers || !keepsGraphs
+      ? 1
+      : shapes.reduce((sum, shape) => sum + sizeOfShape(shape), 0) / sizeOfShape(largest);
   const activations = Math.round(found.buffers * share);
   const factors = layouts.reduce((sum, { size }) => sum + size, 0);
   const adapter = valuesPerFactor * memory.copiesOfVariables * factors * bytesPerFloat;

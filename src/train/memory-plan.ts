@@ -7,11 +7,13 @@ import type { StepModel, StepShape } from './lora-step.ts';
 import { bytesText } from './memory-budget.ts';
 import { estimateMemory, type MemoryEstimate } from './memory-estimate.ts';
 
-/** How steps are taken; both change rounding alone. */
+/** How steps are taken; it changes rounding alone. */
 export interface StepWay {
   readonly gradientCheckpointing: boolean;
   /** Most items that go through the network at once; a batch is cut into such parts. */
   readonly microBatch: number;
+  /** Each shape keeps its graph with its buffers; else only the last one is there, and others are compiled anew. */
+  readonly keepsGraphs: boolean;
 }
 
 export interface MemoryPlan extends StepWay {
@@ -40,17 +42,59 @@ function microBatches(batchSize: number): number[] {
 /** The memory of one way. */
 export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
   const { model, layouts, shapesOf, clipSkip, memory } = request;
-  const { gradientCheckpointing, microBatch } = way;
+  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
-  const options = { clipSkip, gradientCheckpointing, flipWeights: !gradientCheckpointing };
+  const options = {
+    clipSkip,
+    gradientCheckpointing,
+    flipWeights: !gradientCheckpointing,
+    keepsGraphs,
+  };
   return estimateMemory(model, layouts, shapesOf(microBatch), options, memory);
 }
 
 /** The configured way, whether it fits or not. */
 export function planAsConfigured(request: PlanRequest): MemoryPlan {
   const { gradientCheckpointing, batchSize } = request;
-  const way = { gradientCheckpointing, microBatch: batchSize };
+  const way = { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
   return { ...way, estimate: estimateWay(request, way), budget: null };
+}
+
+/**
+ * The fastest first: to compute the forward pass twice costs a third, to compile a graph at each change
+ * of the shape up to as much again.
+ */
+function waysOf({ gradientCheckpointing, batchSize, shapesOf, memory }: PlanRequest) {
+  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || shapesOf(1).length > 1);
+  return (isCompiledAnew ? [true, false] : [true]).flatMap((keepsGraphs) =>
+    (gradientCheckpointing ? [true] : [false, true]).map((recompute) => ({
+      keepsGraphs,
+      gradientCheckpointing: recompute,
+    })),
+  );
+}
+
+/**
+ * Smaller parts cost little on the processor, where a pass takes as long as its items together.
+ * @param sizes from the largest to the smallest
+ */
+function largestThatFits(
+  sizes: readonly number[],
+  tryOut: (microBatch: number) => MemoryPlan,
+): MemoryPlan | undefined {
+  const fits = ({ estimate, budget }: MemoryPlan) => estimate.total <= budget!;
+  const whole = tryOut(sizes[0]!);
+  if (fits(whole) || sizes.length === 1) return fits(whole) ? whole : undefined;
+  let best = tryOut(sizes.at(-1)!);
+  if (!fits(best)) return undefined;
+  let [tooLarge, small] = [0, sizes.length - 1];
+  while (small - tooLarge > 1) {
+    const middle = (tooLarge + small) >> 1;
+    const plan = tryOut(sizes[middle]!);
+    if (fits(plan)) [small, best] = [middle, plan];
+    else tooLarge = middle;
+  }
+  return best;
 }
 
 /**
@@ -60,32 +104,16 @@ export function planAsConfigured(request: PlanRequest): MemoryPlan {
  * @throws UserError with the figures of the smallest way where none fits
  */
 export function planMemory(request: PlanRequest, budget: number, limit: string): MemoryPlan {
-  const sizes = microBatches(request.batchSize);
   const tried: MemoryPlan[] = [];
-  // Smaller parts cost little on the processor, where a pass takes as long as its items together; to
-  // compute the forward pass twice costs a third.
-  for (const gradientCheckpointing of request.gradientCheckpointing ? [true] : [false, true]) {
+  for (const way of waysOf(request)) {
     const tryOut = (microBatch: number): MemoryPlan => {
-      const way = { gradientCheckpointing, microBatch };
-      const plan = { ...way, estimate: estimateWay(request, way), budget };
+      const whole = { ...way, microBatch };
+      const plan = { ...whole, estimate: estimateWay(request, whole), budget };
       tried.push(plan);
       return plan;
     };
-    const fits = ({ estimate }: MemoryPlan) => estimate.total <= budget;
-    const whole = tryOut(sizes[0]!);
-    if (fits(whole)) return whole;
-    if (sizes.length === 1) continue;
-    let best = tryOut(sizes.at(-1)!);
-    if (!fits(best)) continue;
-    // The largest that fits is between the two.
-    let [tooLarge, small] = [0, sizes.length - 1];
-    while (small - tooLarge > 1) {
-      const middle = (tooLarge + small) >> 1;
-      const plan = tryOut(sizes[middle]!);
-      if (fits(plan)) [small, best] = [middle, plan];
-      else tooLarge = middle;
-    }
-    return best;
+    const found = largestThatFits(microBatches(request.batchSize), tryOut);
+    if (found) return found;
   }
   const least = tried.reduce((a, b) => (b.estimate.total < a.estimate.total ? b : a));
   throw refusal(least, request, limit);
@@ -104,11 +132,6 @@ function refusal(
   const trainsText = layouts.some(({ group }) => group === 'text_encoder');
   const ways = [
     'lower data.resolution',
-    ...(shapes.length > 1
-      ? [
-          `have fewer shapes of batches (${shapes.length} now; data.buckets.enabled: false makes one)`,
-        ]
-      : []),
     ...(trainsText ? ['set lora.textEncoder: false'] : []),
     'give device.memory more',
   ];

@@ -185,7 +185,9 @@ async function planSteps(
 ): Promise<StepWay> {
   const { train, device, data } = config;
   const { gradientCheckpointing, batchSize, maxTokens } = train;
-  if (device.memory === null) return { gradientCheckpointing, microBatch: batchSize };
+  if (device.memory === null) {
+    return { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
+  }
   const chunksOf = ({ caption, triggerWord }: CaptionSource) => {
     const text = withTriggerWord(caption, triggerWord, data.captionSeparator);
     return tokenizer.chunk(text, { maxTokens }).chunks;
@@ -220,7 +222,7 @@ export async function prepareRun(
   const latents = await encodeDataset(options, base, dataset);
   log('latents', { samples: dataset.samples.length, encoded: latents.encoded });
 
-  const { gradientCheckpointing, microBatch } = way;
+  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
   const flipWeights = !gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights });
   own(executor);
@@ -244,6 +246,7 @@ export async function prepareRun(
     ...networks,
     step: { clipSkip, gradientCheckpointing },
     microBatch,
+    keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },
     noise: {
       ...train,

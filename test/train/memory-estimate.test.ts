@@ -26,7 +26,12 @@ const memory: MemoryModel = {
   ofGraph: (graph, { flipWeights }) => graphMemory(graph, { flipWeights }),
 };
 
-const estimate = (sides: readonly number[], gradientCheckpointing = false, text = true) =>
+const estimate = (
+  sides: readonly number[],
+  gradientCheckpointing = false,
+  text = true,
+  keepsGraphs = true,
+) =>
   estimateMemory(
     model,
     text ? layouts : [layouts[0]!],
@@ -36,7 +41,7 @@ const estimate = (sides: readonly number[], gradientCheckpointing = false, text 
       width: side,
       text: text ? { chunks: 1 } : { tokens: 77 },
     })),
-    { clipSkip: 1, gradientCheckpointing, flipWeights: !gradientCheckpointing },
+    { clipSkip: 1, gradientCheckpointing, flipWeights: !gradientCheckpointing, keepsGraphs },
     memory,
   );
 
@@ -57,6 +62,7 @@ test('without flipped kernels weights are fewer; larger pictures need more', () 
 test('each shape keeps buffers of its own, unless the engine shares them', () => {
   const [one, two] = [estimate([16]), estimate([16, 8])];
   expect(two.activations).toBe(Math.round(1.25 * one.activations));
+  expect(estimate([16, 8], false, true, false).activations).toBe(one.activations);
 });
 
 test('factors, gradient and moments are held as often as the engine does', () => {

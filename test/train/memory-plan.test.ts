@@ -32,8 +32,8 @@ function request(gradientCheckpointing = false): PlanRequest {
   };
 }
 
-const bytesOf = (gradientCheckpointing: boolean, microBatch: number) =>
-  estimateWay(request(), { gradientCheckpointing, microBatch }).total;
+const bytesOf = (gradientCheckpointing: boolean, microBatch: number, keepsGraphs = true) =>
+  estimateWay(request(), { gradientCheckpointing, microBatch, keepsGraphs }).total;
 
 test('as much as is needed is given up, the least costly first', () => {
   const plans = [
@@ -52,6 +52,12 @@ test('as much as is needed is given up, the least costly first', () => {
     [false, 1],
   ]);
   expect(plans[3]![0]).toBe(true);
+});
+
+test('graphs are kept unless nothing else will do', () => {
+  const least = Math.min(bytesOf(false, 1), bytesOf(true, 1));
+  expect(planMemory(request(), least, 'so much').keepsGraphs).toBe(true);
+  expect(planMemory(request(), least - 1, 'so much').keepsGraphs).toBe(false);
 });
 
 test('checkpointing that is asked for stays', () => {

@@ -21,7 +21,12 @@ function foretold(full: boolean, side: number, batch: number, compute: 'f32' | '
   const modules = targetModules(model, { textEncoder: false });
   const layout = loraLayout('unet', modules, { rank: full ? 16 : 4 });
   const shape = { batch, height: side / 8, width: side / 8, text: { tokens: 77 } };
-  const options = { clipSkip: 1, gradientCheckpointing: false, flipWeights: true };
+  const options = {
+    clipSkip: 1,
+    gradientCheckpointing: false,
+    flipWeights: true,
+    keepsGraphs: true,
+  };
   return estimateMemory(model, [layout], [shape], options, torchMemory(processor, compute));
 }
 
