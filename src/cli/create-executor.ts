@@ -1,7 +1,8 @@
 /** @file The executor that a configuration asks for; loaded only when it is needed. */
 
 import type { Config } from '../config/resolve-config.ts';
-import type { Executor, ParameterSource } from '../runtime/executor.ts';
+import type { Executor, MemoryModel, ParameterSource } from '../runtime/executor.ts';
+import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
 import { deviceText } from '../runtime/torch/device.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
@@ -80,6 +81,17 @@ export async function executorText(config: Pick<Config, 'device' | 'webui'>): Pr
   const { chooseTorch } = await loadTorch();
   const { library, device, compute } = chooseTorch(torchChoice(config));
   return `libtorch ${library.found.version ?? library.version.join('.')}, ${deviceText(device)}, ${compute}`;
+}
+
+/** What is known of the memory of a configuration's executor; of plain loops, ONNX Runtime's stands for it. */
+export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Promise<MemoryModel> {
+  if ((await chooseExecutor(config)) !== 'torch') return onnxMemory();
+  const [{ chooseTorch }, { torchMemory }] = await Promise.all([
+    loadTorch(),
+    import('../runtime/torch/torch-memory.ts'),
+  ]);
+  const { device, compute } = chooseTorch(torchChoice(config));
+  return torchMemory(device, compute);
 }
 
 /** A factory for the executor of a configuration. */

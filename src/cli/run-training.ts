@@ -4,7 +4,7 @@ import { checkPaths } from '../config/check-paths.ts';
 import type { LoadedConfig } from '../config/load-config.ts';
 import { trainLora } from '../train/train-lora.ts';
 import type { TrainLoraOptions, TrainProgress, TrainResult } from '../train/train-options.ts';
-import { executorFactory } from './create-executor.ts';
+import { executorFactory, memoryModel } from './create-executor.ts';
 import { ProgressLine } from './progress-line.ts';
 import { runHeader } from './run-header.ts';
 import { openRunLog, type RunLog } from './run-log.ts';
@@ -21,6 +21,7 @@ function spoken(event: string, fields: Readonly<Record<string, unknown>>): strin
     const layer = clipSkip === null ? '' : `; clip skip ${clipSkip}`;
     return `base: ${family}, predicts ${predicts}${made}${layer}`;
   }
+  if (event === 'memory') return `memory: ${fields['plan']}`;
   if (event === 'resumed') return `going on after step ${step}, where this run was stopped`;
   return null;
 }
@@ -54,6 +55,7 @@ async function trainLogged(
     return await trainLora({
       ...run,
       createExecutor: executorFactory(config),
+      memoryModel: () => memoryModel(config),
       log: (event, fields) => {
         log.write(event, fields);
         const text = spoken(event, fields);

@@ -216,6 +216,16 @@ const device: Rule = ({ device: d }) => [
   d.executor === 'torch' &&
     d.provider !== 'cpu' &&
     unused('device.provider', 'device.executor is torch', 'device.executor'),
+  d.executor === 'reference' &&
+    d.memory !== null &&
+    unused('device.memory', 'nothing is known of the memory of plain loops', 'device.executor'),
+  d.provider !== 'cpu' &&
+    d.memory !== null &&
+    unused(
+      'device.memory',
+      `nothing is known of the memory of ${d.provider} in ONNX Runtime`,
+      'device.provider',
+    ),
   ...torchKeys.map(
     (key) =>
       (d.executor === 'onnx' || d.executor === 'reference') &&

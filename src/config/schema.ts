@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { deviceSection } from './device-section.ts';
 import { hubSection } from './hub-section.ts';
 
 /** Largest seed, as web UIs have it: 32 bits. */
@@ -404,42 +405,6 @@ const previewSection = z.strictObject({
     .min(1)
     .default([1])
     .describe('Each prompt is drawn from each of these seeds.'),
-});
-
-const deviceSection = z.strictObject({
-  executor: z
-    .enum(['auto', 'onnx', 'torch', 'reference'])
-    .default('onnx')
-    .describe(
-      'What computes: ONNX Runtime; libtorch, which is the library of an installed PyTorch (2.10 or newer); plain loops (very slow; for checking); or auto: libtorch where it finds a GPU, else ONNX Runtime.',
-    ),
-  provider: z
-    .enum(['cpu', 'webgpu', 'dml', 'coreml', 'cuda'])
-    .default('cpu')
-    .describe("ONNX Runtime's execution provider: the processor, or a GPU by one of these ways."),
-  torchDevice: z
-    .string()
-    .regex(/^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$/, 'auto, cpu, cuda, cuda:1, mps or xpu')
-    .default('auto')
-    .describe(
-      'Where libtorch computes: auto (the first GPU, else cpu), cpu, cuda, cuda:1, mps, xpu.',
-    ),
-  precision: z
-    .enum(['auto', 'f32', 'bf16'])
-    .default('auto')
-    .describe(
-      'Type in which libtorch computes the networks; the adapter and its optimizer are f32 always. auto: bf16 on a GPU, f32 on the processor.',
-    ),
-  libtorch: text()
-    .nullable()
-    .default(null)
-    .describe(
-      "Folder of a PyTorch installation: a Python environment, or libtorch itself. Default: SDL_TORCH, the active environment, .venv, python3 on PATH, the web UI's.",
-    ),
-  threads: count(1024)
-    .nullable()
-    .default(null)
-    .describe('Threads of the processor. Default: one for each core.'),
 });
 
 const logSection = z.strictObject({

@@ -31,3 +31,24 @@ export interface Executor {
   /** Gives back everything. */
   dispose(): Promise<void>;
 }
+
+/** The memory of a graph on an executor, in bytes. */
+export interface GraphMemory {
+  /** Frozen weights, in all layouts that are held. */
+  readonly weights: number;
+  /** What is kept for the graph's values. */
+  readonly buffers: number;
+}
+
+/** Tells how much memory an executor takes, without computing. */
+export interface MemoryModel {
+  /** Bytes of the program and the engine. */
+  readonly program: number;
+  /** The memory is a GPU's, not the machine's. */
+  readonly onGpu: boolean;
+  /** How often each variable is held. */
+  readonly copiesOfVariables: number;
+  /** Whether all graphs take their buffers from one pool; else each keeps its own. */
+  readonly sharesBuffers: boolean;
+  ofGraph(graph: Graph, options: { readonly flipWeights: boolean }): GraphMemory;
+}

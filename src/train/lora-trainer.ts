@@ -17,6 +17,7 @@ import {
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
+import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
 export interface TrainerOptions {
@@ -24,6 +25,10 @@ export interface TrainerOptions {
   readonly model: StepModel;
   readonly layouts: readonly LoraLayout[];
   readonly step: StepOptions;
+  /** False: only one gradient graph is there at a time; all are kept unless given. */
+  readonly keepsGraphs?: boolean | undefined;
+  /** Most items that go through the network at once; whole batches unless given. */
+  readonly microBatch?: number | undefined;
   readonly adamw: AdamwOptions;
   readonly noise: NoiseOptions;
   readonly text: TextOptions;
@@ -47,6 +52,13 @@ export interface StepOutcome {
   readonly gradNorm: number;
   /** False where the loss or a gradient was not finite, so that nothing was changed. */
   readonly applied: boolean;
+}
+
+/** `count` of a tensor's rows, without a copy. */
+function rowsOf({ dtype, shape, data }: Tensor, start: number, count: number): Tensor {
+  const size = data.length / shape[0]!;
+  const rows = data.subarray(start * size, (start + count) * size);
+  return { dtype, shape: [count, ...shape.slice(1)], data: rows } as Tensor;
 }
 
 const scalar = (value: number) => f32([], [value]);
@@ -81,17 +93,21 @@ export class LoraTrainer {
   ): Promise<StepOutcome> {
     let loss = 0;
     let normSquared = 0;
-    for (const [i, batch] of batches.entries()) {
-      const text = await this.#textFeeds(batch);
-      const executable = await this.#gradientsFor(batch, text);
-      const results = await executable.run({
-        ...batchFeeds(batch, this.#options.momentsOf, this.#options.noise),
-        ...text,
-        gradientKeep: scalar(i === 0 ? 0 : 1),
-        gradientShare: scalar(1 / batches.length),
-      });
-      loss += Number(results['loss']!.data[0]) / batches.length;
-      normSquared = Number(results['normSquared']!.data[0]);
+    let passes = 0;
+    for (const batch of batches) {
+      for (const { part, text } of await this.#partsOf(batch)) {
+        // The loss is a mean over a batch, so that a part of it counts by its items.
+        const share = part.items.length / batch.items.length / batches.length;
+        const executable = await this.#gradientsFor(part, text);
+        const results = await executable.run({
+          ...batchFeeds(part, this.#options.momentsOf, this.#options.noise),
+          ...text,
+          gradientKeep: scalar(passes++ === 0 ? 0 : 1),
+          gradientShare: scalar(share),
+        });
+        loss += Number(results['loss']!.data[0]) * share;
+        normSquared = Number(results['normSquared']!.data[0]);
+      }
     }
     const gradNorm = Math.sqrt(normSquared);
     const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
@@ -127,6 +143,25 @@ export class LoraTrainer {
       executor.writeVariable(gradientVariable(layout), f32([layout.size]));
   }
 
+  /** A batch in parts; their texts are as long as the whole batch's, so that nothing but rounding differs. */
+  async #partsOf(batch: PlannedBatch): Promise<{ part: PlannedBatch; text: Values }[]> {
+    const text = await this.#textFeeds(batch);
+    let start = 0;
+    return partSizes(batch.items.length, this.#options.microBatch ?? batch.items.length).map(
+      (n) => {
+        const part = { ...batch, items: batch.items.slice(start, start + n) };
+        const own = Object.entries(text).map(([name, value]) => [name, rowsOf(value, start, n)]);
+        start += n;
+        return { part, text: Object.fromEntries(own) };
+      },
+    );
+  }
+
+  async #disposeGradients(): Promise<void> {
+    for (const executable of this.#gradients.values()) await executable.dispose();
+    this.#gradients.clear();
+  }
+
   async #textFeeds({ items }: PlannedBatch): Promise<Values> {
     const { samples, captions, noise, text, model } = this.#options;
     const texts = items.map((item) =>
@@ -138,7 +173,7 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, step, onCompile } = this.#options;
+    const { executor, model, layouts, step, onCompile, keepsGraphs = true } = this.#options;
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
       : { chunks: text['ids']!.shape[1]! };
@@ -152,6 +187,7 @@ export class LoraTrainer {
     const key = JSON.stringify(shape);
     let executable = this.#gradients.get(key);
     if (!executable) {
+      if (!keepsGraphs) await this.#disposeGradients();
       onCompile(`${items.length} × ${bucket.width}×${bucket.height}`);
       executable = await executor.compile(gradientGraph(model, layouts, shape, step));
       this.#gradients.set(key, executable);

@@ -2,12 +2,17 @@
 
 import type { Config } from '../config/resolve-config.ts';
 import type { BatchItem } from '../data/batch-plan.ts';
-import { type CaptionOptions, captionVariants } from '../data/caption.ts';
+import {
+  type CaptionOptions,
+  type CaptionSource,
+  captionVariants,
+  withTriggerWord,
+} from '../data/caption.ts';
 import type { RunDescription } from '../export/kohya-metadata.ts';
 import { initLora } from '../lora/init-lora.ts';
 import { type LoraLayout, loraLayout } from '../lora/lora-layout.ts';
 import { targetModules } from '../lora/target-modules.ts';
-import { createClipTokenizer } from '../models/clip-tokenizer.ts';
+import { type ClipTokenizer, createClipTokenizer } from '../models/clip-tokenizer.ts';
 import { unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
@@ -16,12 +21,14 @@ import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
+import type { StepWay } from './memory-plan.ts';
 import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
 import { frameOf } from './picture-frame.ts';
 import { type Dataset, readDataset } from './read-dataset.ts';
 import { runFingerprint } from './run-fingerprint.ts';
 import { RunFolder } from './run-folder.ts';
+import { limitedMemory, planText } from './run-memory.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
 import { settleBase } from './settle-base.ts';
@@ -168,6 +175,30 @@ function writeInitialVariables(executor: Executor, layouts: readonly LoraLayout[
   }
 }
 
+/** How steps are taken: as configured, or as fits the memory that is stated. */
+async function planSteps(
+  { config, memoryModel, log }: TrainLoraOptions,
+  { checkpoint }: Base,
+  { samples }: Dataset,
+  layouts: readonly LoraLayout[],
+  tokenizer: ClipTokenizer,
+): Promise<StepWay> {
+  const { train, device, data } = config;
+  const { gradientCheckpointing, batchSize, maxTokens } = train;
+  if (device.memory === null) {
+    return { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
+  }
+  const chunksOf = ({ caption, triggerWord }: CaptionSource) => {
+    const text = withTriggerWord(caption, triggerWord, data.captionSeparator);
+    return tokenizer.chunk(text, { maxTokens }).chunks;
+  };
+  const chunks = [...new Set(samples.map(chunksOf))];
+  const memory = await memoryModel();
+  const plan = limitedMemory(config, { checkpoint, layouts, samples, chunks, memory })!;
+  log('memory', { plan: planText(plan, config), ...plan });
+  return plan;
+}
+
 /**
  * Reads the data set, encodes what is not cached, and puts the pieces together.
  *
@@ -184,12 +215,15 @@ export async function prepareRun(
   const dataset = await readDataset(data);
   for (const warning of dataset.warnings) log('warning', { warning });
   const plan = planRun(dataset.samples, { ...train, flip: data.flip });
+  const { checkpoint } = base;
+  const layouts = adapterLayouts(config, base);
+  const tokenizer = createClipTokenizer();
+  const way = await planSteps(options, base, dataset, layouts, tokenizer);
   const latents = await encodeDataset(options, base, dataset);
   log('latents', { samples: dataset.samples.length, encoded: latents.encoded });
 
-  const { checkpoint } = base;
-  const layouts = adapterLayouts(config, base);
-  const flipWeights = !train.gradientCheckpointing;
+  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
+  const flipWeights = !gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights });
   own(executor);
   const settings = await settleBase(options, base, executor);
@@ -204,13 +238,15 @@ export async function prepareRun(
   const model = { family, shapes, heads, predictionType };
   const usual = stableDiffusionSchedule();
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
-  const { maxTokens, maxGradNorm, beta1, beta2, gradientCheckpointing } = train;
-  const text = { tokenizer: createClipTokenizer(), maxTokens, clipSkip };
+  const { maxTokens, maxGradNorm, beta1, beta2 } = train;
+  const text = { tokenizer, maxTokens, clipSkip };
   const frozenText = await encodeCaptions(options, base, dataset, executor, text);
   const networks = { executor, model, layouts, schedule, text, frozenText };
   const trainer = new LoraTrainer({
     ...networks,
     step: { clipSkip, gradientCheckpointing },
+    microBatch,
+    keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },
     noise: {
       ...train,
@@ -234,7 +270,8 @@ export async function prepareRun(
   const { startedAt } = state;
   const { sessionId } = folder;
   const about = { base, dataset, plan, settings };
-  const description = describeRun(config, about, { startedAt, sessionId });
+  const taken = { ...config, train: { ...train, gradientCheckpointing } };
+  const description = describeRun(taken, about, { startedAt, sessionId });
   const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
   if (state.step === 0) await previews.forgetAfter(-1);
   else if (begun.isReplanned) await previews.forgetAfter(state.step);

@@ -10,7 +10,8 @@ import type { Fingerprint } from './train-state.ts';
 
 /**
  * With all of it equal, an interrupted run goes on; names are those of the configuration. What computes
- * is not in it: a run may go on on another machine, where only rounding differs.
+ * is not in it, nor how a step is made to fit the memory: a run may go on on another machine, where only
+ * rounding differs.
  */
 export function runFingerprint(
   config: Config,
@@ -19,7 +20,12 @@ export function runFingerprint(
   plan: RunPlan,
   { predictionType, zeroTerminalSnr, clipSkip }: BaseSettings,
 ): Fingerprint {
-  const { steps: _steps, epochs: _epochs, ...train } = config.train;
+  const {
+    steps: _steps,
+    epochs: _epochs,
+    gradientCheckpointing: _gradientCheckpointing,
+    ...train
+  } = config.train;
   const { folders: _folders, cacheDir: _cacheDir, ...data } = config.data;
   const images = samples.map(({ contentHash, caption, bucket, repeats, prior, triggerWord }) => [
     contentHash,

@@ -1,7 +1,7 @@
 /** @file What a run is given, what it tells while it goes on, and what it ends with. */
 
 import type { Config } from '../config/resolve-config.ts';
-import type { Executor, ParameterSource } from '../runtime/executor.ts';
+import type { Executor, MemoryModel, ParameterSource } from '../runtime/executor.ts';
 
 /** How far a run is. */
 export interface TrainProgress {
@@ -22,6 +22,8 @@ export interface TrainLoraOptions {
     parameters: ParameterSource,
     options: { readonly flipWeights: boolean },
   ) => Promise<Executor> | Executor;
+  /** What is known of the executor's memory. */
+  readonly memoryModel: () => Promise<MemoryModel>;
   readonly log: (event: string, fields: Record<string, unknown>) => void;
   readonly onProgress: (progress: TrainProgress) => void;
   /** Asked after each step; true ends the run with its state saved. */

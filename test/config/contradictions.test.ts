@@ -52,6 +52,16 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
   ['torch device', ['device.torchDevice=cpu'], 'device.torchDevice'],
   ['precision', ['device.precision=bf16'], 'device.executor is onnx'],
+  [
+    'memory of plain loops',
+    ['device.executor=reference', 'device.memory=8GB'],
+    'nothing is known of the memory of plain loops',
+  ],
+  [
+    'memory of a provider',
+    ['device.provider=cuda', 'device.memory=8GB'],
+    'nothing is known of the memory of cuda',
+  ],
   ['libtorch', ['device.executor=reference', 'device.libtorch=/venv'], 'executor is reference'],
 ];
 
@@ -60,6 +70,8 @@ test.each(refused)('%s', (_, overrides, message) => {
 });
 
 const allowed: readonly (readonly string[])[] = [
+  ['device.memory=auto'],
+  ['device.memory=7.5 GiB'],
   ['train.steps=null', 'train.epochs=3', 'train.warmupSteps=500'],
   ['output.keepLast=2', 'output.saveEveryEpochs=1'],
   ['data.resolution=128', 'data.buckets.enabled=false'],

@@ -45,6 +45,7 @@ test('the smallest configuration gets all defaults', () => {
     precision: 'auto',
     libtorch: null,
     threads: null,
+    memory: null,
   });
   expect(config.log).toEqual({
     level: 'info',

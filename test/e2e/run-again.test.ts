@@ -83,6 +83,21 @@ test('with more steps it goes on, and says so', async () => {
   expect(previews.map((name) => Number(name.slice(0, 8)))).toEqual([0, 2, 3]);
 });
 
+test('a run goes on however its steps are made to fit the memory', async () => {
+  const more = ['--set', 'train.steps=3', '--set', 'train.gradientCheckpointing=true'];
+  const planned = await train(...more, '--set', 'device.memory=2GB');
+  expect(planned.err).toMatch(/memory: about \d+ MB of 2\.0 GB, with gradient checkpointing/);
+  expect([planned.code, steps()]).toEqual([0, [3]]);
+});
+
+test('what cannot fit is refused before anything is encoded', async () => {
+  const refused = await train('--restart', '--set', 'device.memory=100MB');
+  expect([refused.code, steps()]).toEqual([1, []]);
+  expect(refused.err).toMatch(/device\.memory: it is 100MB, and the least .* about \d{3} MB/);
+  const checked = await run('check', '--config', at('run.yaml'), '--set', 'device.memory=100MB');
+  expect([checked.code, checked.err.includes('device.memory: it is 100MB')]).toEqual([1, true]);
+});
+
 const withTorch = test.skipIf(torchMissing !== undefined);
 const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
 

@@ -117,6 +117,33 @@ test('micro-batches give the mean of their losses and gradients', async () => {
   expect(again.gradNorm).toBeCloseTo(norm(both.read('gradient.unet')), 5);
 });
 
+test('a batch in parts gives the same step, its texts as long as together', async () => {
+  const groups = { unet: true, textEncoder: true };
+  const changes = {
+    samples: [
+      { caption: 'a dog', triggerWord: null },
+      { caption: 'a cat, '.repeat(30), triggerWord: null },
+      { caption: 'a bird', triggerWord: null },
+    ],
+  };
+  const whole = makeTrainer(groups, changes);
+  const parts = makeTrainer(groups, { ...changes, microBatch: 2, keepsGraphs: false });
+  const outcomes = [];
+  for (const { trainer } of [whole, parts]) {
+    outcomes.push(await trainer.step([batch(0, 1, 2)], 0, { unet: 0, text_encoder: 0 }));
+  }
+  expect(parts.compiled).toEqual(['2 × 16×16', '1 × 16×16']);
+  expect(outcomes[1]!.loss).toBeCloseTo(outcomes[0]!.loss, 6);
+  for (const group of ['unet', 'text_encoder']) {
+    const expected = whole.read(`gradient.${group}`);
+    const found = parts.read(`gradient.${group}`);
+    expect(found).toBeAllClose(expected, { rtol: 1e-4, atol: 1e-6 * norm(expected) });
+  }
+  // What was not kept is made again.
+  await parts.trainer.step([batch(0, 1)], 1, rates);
+  expect(parts.compiled).toEqual(['2 × 16×16', '1 × 16×16', '2 × 16×16']);
+});
+
 test('gradients are clipped to the norm that is asked for', async () => {
   const groups = { unet: true, textEncoder: false };
   const { trainer, read } = makeTrainer(groups, { maxGradNorm: 1e-3 });

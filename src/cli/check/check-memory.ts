@@ -1,71 +1,93 @@
-/** @file The memory that a run will need, from its largest bucket. */
+/** @file The memory that a run will need, and how it is made to fit. */
 
-import { freemem } from 'node:os';
 import type { Config } from '../../config/resolve-config.ts';
-import type { Size } from '../../data/buckets.ts';
-import { sizeText } from '../../data/buckets.ts';
-import { clipPositions } from '../../models/clip-tokenizer.ts';
-import { vaeFactor } from '../../models/sizes.ts';
-import { estimateMemory, type MemoryEstimate } from '../../train/memory-estimate.ts';
+import { type Size, sizeText } from '../../data/buckets.ts';
+import type { MemoryModel } from '../../runtime/executor.ts';
+import { UserError } from '../../tensor/user-error.ts';
+import { freeMemory } from '../../train/memory-budget.ts';
+import type { MemoryEstimate } from '../../train/memory-estimate.ts';
+import type { MemoryPlan } from '../../train/memory-plan.ts';
+import {
+  configuredMemory,
+  limitedMemory,
+  planText,
+  type RunMemory,
+} from '../../train/run-memory.ts';
+import { memoryModel } from '../create-executor.ts';
 import { formatBytes } from '../format-units.ts';
 import type { BaseReport } from './check-base.ts';
+import type { CaptionReport } from './check-captions.ts';
 
 export interface MemoryReport {
-  readonly estimate: MemoryEstimate;
-  /** The largest bucket, which the estimate is for. */
+  /** Names and values for the page. */
+  readonly facts: readonly [string, string][];
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+const nothing: MemoryReport = { facts: [], problems: [], warnings: [] };
+
+/** A bucket and how often an epoch visits it. */
+interface BucketVisits {
   readonly bucket: Size;
+  readonly visits: number;
 }
 
-/** Null where the base or the data set is unfit, so that nothing can be said. */
-export function checkMemory(
+/** What is said where nothing is known of the executor's memory. */
+async function knownMemory(config: Config): Promise<MemoryModel | string> {
+  try {
+    return await memoryModel(config);
+  } catch (error) {
+    if (error instanceof UserError) return error.message;
+    throw error;
+  }
+}
+
+/** Says nothing where the base or the data set is unfit. */
+export async function checkMemory(
   { model, layouts }: BaseReport,
-  buckets: readonly Size[],
-  chunks: number,
-  { lora, train }: Config,
-): MemoryReport | null {
-  const bucket = buckets.toSorted((a, b) => b.width * b.height - a.width * a.height)[0];
-  if (!model || !bucket || layouts.length === 0) return null;
-  const { gradientCheckpointing, clipSkip, batchSize } = train;
-  const factor = vaeFactor(model.sizes.vae);
-  const estimate = estimateMemory(
-    { ...model, predictionType: train.predictionType ?? 'epsilon' },
-    layouts,
-    {
-      batch: batchSize,
-      height: bucket.height / factor,
-      width: bucket.width / factor,
-      text: lora.textEncoder ? { chunks } : { tokens: 2 + chunks * (clipPositions - 2) },
-    },
-    {
-      clipSkip: Math.min(clipSkip ?? 1, model.sizes.text.layers),
-      gradientCheckpointing,
-      flipWeights: !gradientCheckpointing,
-    },
-  );
-  return { estimate, bucket };
+  buckets: readonly BucketVisits[],
+  { uses }: CaptionReport,
+  config: Config,
+): Promise<MemoryReport> {
+  if (!model || buckets.length === 0 || uses.length === 0 || layouts.length === 0) return nothing;
+  const memory = await knownMemory(config);
+  if (typeof memory === 'string') return { ...nothing, problems: [memory] };
+  const samples = buckets.map(({ bucket, visits }) => ({ bucket, repeats: visits, prior: false }));
+  const chunks = [...new Set(uses.map((use) => use.chunks))];
+  const run: RunMemory = { checkpoint: model, layouts, samples, chunks, memory };
+  let plan: MemoryPlan | null;
+  try {
+    plan = limitedMemory(config, run);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { ...nothing, problems: [error.message] };
+  }
+  const isLimited = plan !== null;
+  plan ??= configuredMemory(config, run);
+  const facts = factsOf(plan, buckets, config, memory);
+  const warning = isLimited || memory.onGpu ? null : warningOf(plan.estimate, config);
+  return { facts, problems: [], warnings: warning === null ? [] : [warning] };
 }
 
-/** Memory of this machine that no one uses, in bytes; a container's limit counts. */
-function freeMemory(): number {
-  // Node 20 has it from 20.13 on.
-  const { availableMemory } = process as { availableMemory?: () => number };
-  return availableMemory?.() ?? freemem();
-}
-
-/** Names and values for the page. */
-export function memoryFacts(
-  { estimate, bucket }: MemoryReport,
-  batchSize: number,
+function factsOf(
+  plan: MemoryPlan,
+  buckets: readonly BucketVisits[],
+  config: Config,
+  { onGpu }: MemoryModel,
 ): [string, string][] {
-  const { weights, flippedKernels, adapter, activations, program, total } = estimate;
-  const batch = batchSize > 1 ? `${batchSize} × ${sizeText(bucket)}` : sizeText(bucket);
+  const { weights, adapter, activations, program, total } = plan.estimate;
+  const { bucket } = buckets.reduce((a, b) => (areaOf(b.bucket) > areaOf(a.bucket) ? b : a));
+  const { microBatch, budget } = plan;
+  const batch = microBatch > 1 ? `${microBatch} × ${sizeText(bucket)}` : sizeText(bucket);
+  const free = onGpu ? 'on the GPU' : `${formatBytes(freeMemory())} are free`;
   return [
-    ['about', `${formatBytes(total)} at ${batch}; ${formatBytes(freeMemory())} are free`],
+    ['about', `${formatBytes(total)} at ${batch}; ${free}`],
+    ...(budget === null ? [] : [['plan', planText(plan, config)] as [string, string]]),
     [
       'of which',
       [
         `weights ${formatBytes(weights)}`,
-        ...(flippedKernels > 0 ? [`flipped kernels ${formatBytes(flippedKernels)}`] : []),
         `activations ${formatBytes(activations)}`,
         `adapter and AdamW ${formatBytes(adapter)}`,
         `program ${formatBytes(program)}`,
@@ -74,16 +96,18 @@ export function memoryFacts(
   ];
 }
 
-/** A warning where the memory that is free will not do, else null. */
-export function memoryWarning({ estimate }: MemoryReport, { train }: Config): string | null {
+const areaOf = ({ width, height }: Size) => width * height;
+
+/** Where the memory that is free will not do. */
+function warningOf({ total }: MemoryEstimate, { train }: Config): string | null {
   const free = freeMemory();
-  if (estimate.total <= free) return null;
+  if (total <= free) return null;
   const ways = [
     ...(train.gradientCheckpointing ? [] : ['set train.gradientCheckpointing: true']),
     ...(train.batchSize > 1 ? ['lower train.batchSize'] : []),
     'lower data.resolution',
+    'set device.memory: auto, which does what is needed',
   ];
   const last = ways.pop()!;
-  const advice = ways.length > 0 ? `${ways.join(', ')} or ${last}` : last;
-  return `training takes about ${formatBytes(estimate.total)}, ${formatBytes(free)} are free: ${advice}`;
+  return `training takes about ${formatBytes(total)}, ${formatBytes(free)} are free: ${ways.join(', ')} or ${last}`;
 }

@@ -12,7 +12,7 @@ import type { Terminal } from '../terminal.ts';
 import { checkBase } from './check-base.ts';
 import { checkCaptions } from './check-captions.ts';
 import { lengthFacts } from './check-length.ts';
-import { checkMemory, memoryFacts, memoryWarning } from './check-memory.ts';
+import { checkMemory } from './check-memory.ts';
 import { checkPage } from './check-page.ts';
 
 export interface CheckOptions {
@@ -111,23 +111,22 @@ export async function runCheck(
     maxTokens,
     captionSeparator: config.data.captionSeparator,
   });
-  const sizes = data.buckets.map(({ bucket }) => bucket);
-  const memory = checkMemory(base, sizes, captions.chunks, config);
-  const tooMuch = memory && memoryWarning(memory, config);
+  const memory = await checkMemory(base, data.buckets, captions, config);
   const page = {
     base: base.facts,
     data,
     captions,
     length: lengthFacts(data, config),
-    memory: memory ? memoryFacts(memory, config.train.batchSize) : [],
+    memory: memory.facts,
     all,
   };
   const output = await complaintsOf(() => checkOutput(loaded, warnings));
   terminal.print(checkPage(page));
-  warnings.push(...base.warnings, ...data.warnings, ...(tooMuch ? [tooMuch] : []));
+  warnings.push(...base.warnings, ...data.warnings, ...memory.warnings);
   const problems = [
     ...paths,
     ...[...base.problems, ...data.problems].filter((problem) => !isTold(problem)),
+    ...memory.problems,
     ...output,
   ];
   return tellFindings(problems, warnings, terminal);

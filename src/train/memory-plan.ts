@@ -1,0 +1,144 @@
+/** @file How a run is made to fit the memory that it may take: the fastest way of those that fit. */
+
+import type { LoraLayout } from '../lora/lora-layout.ts';
+import type { MemoryModel } from '../runtime/executor.ts';
+import { UserError } from '../tensor/user-error.ts';
+import type { StepModel, StepShape } from './lora-step.ts';
+import { bytesText } from './memory-budget.ts';
+import { estimateMemory, type MemoryEstimate } from './memory-estimate.ts';
+
+/** How steps are taken; it changes rounding alone. */
+export interface StepWay {
+  readonly gradientCheckpointing: boolean;
+  /** Most items that go through the network at once; a batch is cut into such parts. */
+  readonly microBatch: number;
+  /** Each shape keeps its graph with its buffers; else only the last one is there, and others are compiled anew. */
+  readonly keepsGraphs: boolean;
+}
+
+export interface MemoryPlan extends StepWay {
+  readonly estimate: MemoryEstimate;
+  /** Bytes that the run may take; null where it has no limit. */
+  readonly budget: number | null;
+}
+
+export interface PlanRequest {
+  readonly model: StepModel;
+  readonly layouts: readonly LoraLayout[];
+  /** Shapes of the run where at most so many items go through the network at once. */
+  readonly shapesOf: (microBatch: number) => readonly StepShape[];
+  readonly batchSize: number;
+  /** Of the configuration: true stays true. */
+  readonly gradientCheckpointing: boolean;
+  readonly clipSkip: number;
+  readonly memory: MemoryModel;
+}
+
+/** Sizes of 1, 2, 3 … equal parts of a batch, the whole first, without those that are alike. */
+function microBatches(batchSize: number): number[] {
+  return [...new Set(Array.from({ length: batchSize }, (_, i) => Math.ceil(batchSize / (i + 1))))];
+}
+
+/** The memory of one way. */
+export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
+  const { model, layouts, shapesOf, clipSkip, memory } = request;
+  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
+  // Whoever recomputes to save memory does not keep kernels twice.
+  const options = {
+    clipSkip,
+    gradientCheckpointing,
+    flipWeights: !gradientCheckpointing,
+    keepsGraphs,
+  };
+  return estimateMemory(model, layouts, shapesOf(microBatch), options, memory);
+}
+
+/** The configured way, whether it fits or not. */
+export function planAsConfigured(request: PlanRequest): MemoryPlan {
+  const { gradientCheckpointing, batchSize } = request;
+  const way = { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
+  return { ...way, estimate: estimateWay(request, way), budget: null };
+}
+
+/**
+ * The fastest first: to compute the forward pass twice costs a third, to compile a graph at each change
+ * of the shape up to as much again.
+ */
+function waysOf({ gradientCheckpointing, batchSize, shapesOf, memory }: PlanRequest) {
+  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || shapesOf(1).length > 1);
+  return (isCompiledAnew ? [true, false] : [true]).flatMap((keepsGraphs) =>
+    (gradientCheckpointing ? [true] : [false, true]).map((recompute) => ({
+      keepsGraphs,
+      gradientCheckpointing: recompute,
+    })),
+  );
+}
+
+/**
+ * Smaller parts cost little on the processor, where a pass takes as long as its items together.
+ * @param sizes from the largest to the smallest
+ */
+function largestThatFits(
+  sizes: readonly number[],
+  tryOut: (microBatch: number) => MemoryPlan,
+): MemoryPlan | undefined {
+  const fits = ({ estimate, budget }: MemoryPlan) => estimate.total <= budget!;
+  const whole = tryOut(sizes[0]!);
+  if (fits(whole) || sizes.length === 1) return fits(whole) ? whole : undefined;
+  let best = tryOut(sizes.at(-1)!);
+  if (!fits(best)) return undefined;
+  let [tooLarge, small] = [0, sizes.length - 1];
+  while (small - tooLarge > 1) {
+    const middle = (tooLarge + small) >> 1;
+    const plan = tryOut(sizes[middle]!);
+    if (fits(plan)) [small, best] = [middle, plan];
+    else tooLarge = middle;
+  }
+  return best;
+}
+
+/**
+ * The first way that fits.
+ * @param budget in bytes
+ * @param limit what the budget is, in words
+ * @throws UserError with the figures of the smallest way where none fits
+ */
+export function planMemory(request: PlanRequest, budget: number, limit: string): MemoryPlan {
+  const tried: MemoryPlan[] = [];
+  for (const way of waysOf(request)) {
+    const tryOut = (microBatch: number): MemoryPlan => {
+      const whole = { ...way, microBatch };
+      const plan = { ...whole, estimate: estimateWay(request, whole), budget };
+      tried.push(plan);
+      return plan;
+    };
+    const found = largestThatFits(microBatches(request.batchSize), tryOut);
+    if (found) return found;
+  }
+  const least = tried.reduce((a, b) => (b.estimate.total < a.estimate.total ? b : a));
+  throw refusal(least, request, limit);
+}
+
+function refusal(
+  { estimate, microBatch, gradientCheckpointing }: MemoryPlan,
+  { layouts, shapesOf }: PlanRequest,
+  limit: string,
+): UserError {
+  const { weights, activations, adapter, program, total } = estimate;
+  const shapes = shapesOf(microBatch);
+  const [largest] = shapes.toSorted((a, b) => b.height * b.width - a.height * a.width);
+  const size = `${8 * largest!.width}×${8 * largest!.height}`;
+  const how = `${gradientCheckpointing ? 'with' : 'without'} gradient checkpointing, ${microBatch} × ${size} at once`;
+  const trainsText = layouts.some(({ group }) => group === 'text_encoder');
+  const ways = [
+    'lower data.resolution',
+    ...(trainsText ? ['set lora.textEncoder: false'] : []),
+    'give device.memory more',
+  ];
+  const last = ways.pop()!;
+  return new UserError(
+    `device.memory: ${limit}, and the least that this run can do with is about ${bytesText(total)}, ${how} ` +
+      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, adapter and AdamW ${bytesText(adapter)}, ` +
+      `program ${bytesText(program)}): ${ways.join(', ')} or ${last}`,
+  );
+}

@@ -1,0 +1,45 @@
+/** @file The memory of libtorch on the processor that is foretold, against what was measured. */
+
+import { expect, test } from 'vitest';
+import { publishedSizes } from '../../../bench/published-sizes.ts';
+import { loraLayout } from '../../../src/lora/lora-layout.ts';
+import { targetModules } from '../../../src/lora/target-modules.ts';
+import { sd1 } from '../../../src/models/sd1/family.ts';
+import { modelTensorShapes } from '../../../src/models/tensor-shapes.ts';
+import { torchMemory } from '../../../src/runtime/torch/torch-memory.ts';
+import { estimateMemory } from '../../../src/train/memory-estimate.ts';
+
+const processor = { kind: 'cpu', index: 0 } as const;
+
+/** A step of the UNet alone, its text given, of full size or with few channels. */
+function foretold(full: boolean, side: number, batch: number, compute: 'f32' | 'bf16' = 'f32') {
+  const sizes = publishedSizes.sd1;
+  const { unet } = sizes;
+  const small = { ...sizes, unet: { ...unet, channels: [32, 32, 64, 64], contextChannels: 48 } };
+  const shapes = modelTensorShapes(full ? sizes : small);
+  const model = { family: sd1, shapes, predictionType: 'epsilon' } as const;
+  const modules = targetModules(model, { textEncoder: false });
+  const layout = loraLayout('unet', modules, { rank: full ? 16 : 4 });
+  const shape = { batch, height: side / 8, width: side / 8, text: { tokens: 77 } };
+  const options = {
+    clipSkip: 1,
+    gradientCheckpointing: false,
+    flipWeights: true,
+    keepsGraphs: true,
+  };
+  return estimateMemory(model, [layout], [shape], options, torchMemory(processor, compute));
+}
+
+// GiB of the whole process in its steps: bench/step.ts on Linux with libtorch 2.13 and two threads.
+test.each([
+  [true, 256, 1, 4.6],
+  [false, 512, 4, 0.9],
+])('full size %s, %i pixels, batch %i', { timeout: 60_000 }, (full, side, batch, measured) => {
+  const ratio = foretold(full, side, batch).total / 2 ** 30 / measured;
+  expect(ratio).toBeGreaterThan(0.9);
+  expect(ratio).toBeLessThan(1.1);
+});
+
+test('weights are held in the type that is computed with', () => {
+  expect(foretold(false, 64, 1, 'bf16').weights).toBe(foretold(false, 64, 1).weights / 2);
+});

@@ -1,0 +1,92 @@
+/** @file The fastest way that fits a budget. */
+
+import { expect, test } from 'vitest';
+import { onnxMemory } from '../../src/runtime/onnx/memory/onnx-memory.ts';
+import { UserError } from '../../src/tensor/user-error.ts';
+import { memoryBudget } from '../../src/train/memory-budget.ts';
+import {
+  estimateWay,
+  type PlanRequest,
+  planAsConfigured,
+  planMemory,
+} from '../../src/train/memory-plan.ts';
+import { partSizes, stepShapes } from '../../src/train/step-shapes.ts';
+import { tinyLayouts, tinyModel } from './tiny-training.ts';
+
+const samples = [
+  { bucket: { width: 256, height: 256 }, repeats: 4, prior: false },
+  { bucket: { width: 256, height: 128 }, repeats: 2, prior: false },
+];
+
+function request(gradientCheckpointing = false): PlanRequest {
+  const batchSize = 4;
+  return {
+    model: tinyModel,
+    layouts: tinyLayouts({ unet: true, textEncoder: false }),
+    shapesOf: (microBatch) =>
+      stepShapes(samples, { batchSize, microBatch, chunks: [1], trainsText: false }),
+    batchSize,
+    gradientCheckpointing,
+    clipSkip: 1,
+    memory: onnxMemory(),
+  };
+}
+
+const bytesOf = (gradientCheckpointing: boolean, microBatch: number, keepsGraphs = true) =>
+  estimateWay(request(), { gradientCheckpointing, microBatch, keepsGraphs }).total;
+
+test('as much as is needed is given up, the least costly first', () => {
+  const plans = [
+    bytesOf(false, 4),
+    bytesOf(false, 4) - 1,
+    bytesOf(false, 1),
+    bytesOf(false, 1) - 1,
+  ].map((budget) => {
+    const plan = planMemory(request(), budget, 'so much');
+    expect(plan.estimate.total).toBeLessThanOrEqual(budget);
+    return [plan.gradientCheckpointing, plan.microBatch];
+  });
+  expect(plans.slice(0, 3)).toEqual([
+    [false, 4],
+    [false, 2],
+    [false, 1],
+  ]);
+  expect(plans[3]![0]).toBe(true);
+});
+
+test('graphs are kept unless nothing else will do', () => {
+  const least = Math.min(bytesOf(false, 1), bytesOf(true, 1));
+  expect(planMemory(request(), least, 'so much').keepsGraphs).toBe(true);
+  expect(planMemory(request(), least - 1, 'so much').keepsGraphs).toBe(false);
+});
+
+test('checkpointing that is asked for stays', () => {
+  const plan = planMemory(request(true), 1e12, 'so much');
+  expect([plan.gradientCheckpointing, plan.microBatch]).toEqual([true, 4]);
+  expect(planAsConfigured(request(true)).estimate.total).toBe(bytesOf(true, 4));
+});
+
+test('what cannot fit is refused with the figures', () => {
+  const refuse = () => planMemory(request(), 1e8, 'it is 100MB');
+  expect(refuse).toThrow(UserError);
+  expect(refuse).toThrow(
+    /device\.memory: it is 100MB, and the least .* about \d{3} MB, with gradient checkpointing, 1 × 256×256 at once \(weights .*lower data\.resolution/,
+  );
+});
+
+test('batches in parts, and the shapes that they have', () => {
+  expect(partSizes(5, 2)).toEqual([2, 2, 1]);
+  const shapes = request().shapesOf(3);
+  expect(shapes.map(({ batch, height }) => `${batch} ${height}`).toSorted()).toEqual([
+    '1 32',
+    '2 16',
+    '3 32',
+  ]);
+});
+
+test('sizes are read in both systems; auto is what is free', () => {
+  expect(memoryBudget('8GB', false).bytes).toBe(8e9);
+  expect(memoryBudget('7.5 GiB', false).bytes).toBe(7.5 * 2 ** 30);
+  expect(memoryBudget('auto', false).bytes).toBeGreaterThan(1e8);
+  expect(() => memoryBudget('auto', true)).toThrow("give the GPU's, such as 8GB");
+});
