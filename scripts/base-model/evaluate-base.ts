@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
     base: { type: 'string', default: 'models/Stable-diffusion/sdl-tiny-v1.safetensors' },
     prompts: { type: 'string', default: '200' },
     steps: { type: 'string', default: '20' },
-    guidance: { type: 'string', default: '5' },
+    guidance: { type: 'string', default: '4' },
     grid: { type: 'string', default: 'docs/pictures/base-model.png' },
   },
 });
