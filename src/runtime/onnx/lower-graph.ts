@@ -56,31 +56,15 @@ export const outputPrefix = 'output/';
 /** A concatenation of at least this many vectors gathers the gradients of a whole group. */
 const collectedVectors = 8;
 
-/** A sum that waits for so many other nodes gathers gradients of far-off places, such as a caption's. */
-const waitingNodes = 64;
-
-/** Sums of which no node nearby makes use. */
-function waitingSums({ nodes }: Graph): Node[] {
-  const placeOf = new Map(nodes.map((node, place) => [node, place]));
-  const firstUse = new Map<Node, number>();
-  for (const [place, { inputs }] of nodes.entries()) {
-    for (const input of inputs) if (!firstUse.has(input)) firstUse.set(input, place);
-  }
-  return nodes.filter(
-    (node) => node.op === 'add' && (firstUse.get(node) ?? 0) - placeOf.get(node)! > waitingNodes,
-  );
-}
-
 /**
  * ONNX Runtime runs nodes depth first from the last leaf, and before a node its last-listed
  * producers (onnxruntime/core/graph/graph_viewer.cc), so a gradient that is only gathered at the end
  * would be computed at the end, with everything it needs kept until then. Listing one collector for
  * each gathered value at the end of the file, the first wanted last, makes it run them as they come.
- * So it is with the sums of gradients that cross-attentions send to a caption that is trained through.
  */
 function splitTail(graph: Graph): { body: Node[]; tail: Node[]; collected: Node[] } {
   const late = new Set<Node>();
-  const collected = waitingSums(graph);
+  const collected: Node[] = [];
   for (const node of graph.nodes) {
     const gathers =
       node.op === 'concat' && node.shape.length === 1 && node.inputs.length >= collectedVectors;
