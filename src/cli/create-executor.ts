@@ -1,7 +1,7 @@
 /** @file The executor that a configuration asks for; loaded only when it is needed. */
 
 import type { Config } from '../config/resolve-config.ts';
-import type { Executor, MemoryModel, ParameterSource } from '../runtime/executor.ts';
+import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
 import { deviceText } from '../runtime/torch/device.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
@@ -10,7 +10,7 @@ import { UserError } from '../tensor/user-error.ts';
 /** Makes executors that share nothing but their parameters. */
 export type ExecutorFactory = (
   parameters: ParameterSource,
-  options: { readonly flipWeights: boolean },
+  options: WeightOptions,
 ) => Promise<Executor>;
 
 /** Loads ONNX Runtime's library, which not every system can. */
@@ -96,7 +96,7 @@ export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Pro
 
 /** A factory for the executor of a configuration. */
 export function executorFactory(config: Pick<Config, 'device' | 'webui'>): ExecutorFactory {
-  return async (parameters, { flipWeights }) => {
+  return async (parameters, weightOptions) => {
     const { provider, threads } = config.device;
     const executor = await chooseExecutor(config);
     if (executor === 'torch') {
@@ -117,7 +117,7 @@ export function executorFactory(config: Pick<Config, 'device' | 'webui'>): Execu
     return createOnnxExecutor({
       parameters,
       provider,
-      flipWeights,
+      ...weightOptions,
       ...(threads === null ? {} : { threads }),
     });
   };

@@ -48,6 +48,6 @@ export const deviceSection = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Most memory that training may take: a size such as 8GB or 7.5GiB, or auto: nine tenths of what is free at the start. As far as needed, batches are cut into smaller parts, train.gradientCheckpointing is turned on and graphs are compiled anew at each change of shape, which changes the result by rounding alone; what cannot fit is refused. Previews come on top. Default: no limit.',
+      'Most memory that training may take: a size such as 8GB or 7.5GiB, or auto: nine tenths of what is free at the start. As far as needed, batches are cut into smaller parts, train.gradientCheckpointing is turned on, weights stay in the 16 bits that they are stored in until they are read, and graphs are compiled anew at each change of shape, which changes the result by rounding alone; what cannot fit is refused. Previews come on top. Default: no limit.',
     ),
 });

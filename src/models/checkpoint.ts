@@ -1,6 +1,7 @@
 /** @file A base model on disk: checked when it is opened, read tensor by tensor under our names. */
 
 import type { DType } from '../tensor/dtype.ts';
+import { isFiniteHalf, type StoredHalf } from '../tensor/half.ts';
 import { type Shape, sameShape, sizeOf } from '../tensor/shape.ts';
 import { UserError } from '../tensor/user-error.ts';
 import { findNonFinite } from '../weights/non-finite.ts';
@@ -19,6 +20,8 @@ export interface CheckpointFile {
   >;
   readonly metadata?: ReadonlyMap<string, string>;
   readF32Sync(key: string): Float32Array;
+  /** The bits of a tensor that is stored as f16 or bf16. */
+  readHalfSync(key: string): Uint16Array<ArrayBuffer>;
 }
 
 /** Where one weight lies. */
@@ -41,6 +44,8 @@ export interface Checkpoint extends NetworkModel {
    * @throws UserError where one of them is NaN or infinite
    */
   read(name: string): Float32Array;
+  /** The weight in the 16-bit floats of its file; undefined where it is not stored so. */
+  half(name: string): StoredHalf | undefined;
 }
 
 /** Where the weights of a model are to be found. */
@@ -137,7 +142,32 @@ function transpose(values: Float32Array, [rows = 0, columns = 0]: Shape): Float3
   return out;
 }
 
-function readPlace({ file, key, shape, third, transposed }: WeightPlace): Float32Array {
+/** Those of a third of what is stored, or all. */
+function thirdOf<T extends Float32Array | Uint16Array<ArrayBuffer>>(
+  stored: T,
+  { third, shape }: WeightPlace,
+): T {
+  const size = sizeOf(shape);
+  return third === undefined ? stored : (stored.slice(third * size, (third + 1) * size) as T);
+}
+
+/** What is transposed, or not all numbers, is read as floats, and complained of there. */
+function halfOf(place: WeightPlace): StoredHalf | undefined {
+  const { file, key, transposed } = place;
+  const { dtype } = file.entries.get(key)!;
+  if (transposed || (dtype !== 'f16' && dtype !== 'bf16')) return undefined;
+  return {
+    type: dtype,
+    read: () => {
+      const bits = file.readHalfSync(key);
+      if (!isFiniteHalf(bits, dtype)) readPlace(place);
+      return thirdOf(bits, place);
+    },
+  };
+}
+
+function readPlace(place: WeightPlace): Float32Array {
+  const { file, key, shape, third, transposed } = place;
   const stored = file.readF32Sync(key);
   const bad = findNonFinite(stored);
   if (bad >= 0) {
@@ -146,8 +176,7 @@ function readPlace({ file, key, shape, third, transposed }: WeightPlace): Float3
         'the checkpoint is damaged, use another copy of it',
     );
   }
-  const size = sizeOf(shape);
-  if (third !== undefined) return stored.slice(third * size, (third + 1) * size);
+  if (third !== undefined) return thirdOf(stored, place);
   return transposed ? transpose(stored, shape) : stored;
 }
 
@@ -186,6 +215,10 @@ export function assembleCheckpoint(source: CheckpointSource): Checkpoint {
       const place = places.get(name);
       if (!place) throw new Error(`internal: ${name} is no weight of this model`);
       return readPlace(place);
+    },
+    half: (name) => {
+      const place = places.get(name);
+      return place && halfOf(place);
     },
   };
 }

@@ -1,12 +1,29 @@
 /** @file What every executor offers: it compiles graphs, holds variables, and runs. */
 
 import type { Graph } from '../graph/ops.ts';
+import type { StoredHalf } from '../tensor/half.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Where frozen weights come from. Values are f32, row-major. */
 export interface ParameterSource {
   /** @throws internal error for a name that the source does not have */
   read(name: string): Float32Array;
+  /** The weight as it is stored, where that is in 16-bit floats and in the order of its elements. */
+  half?(name: string): StoredHalf | undefined;
+}
+
+/** How an executor holds frozen weights. */
+export interface WeightOptions {
+  /**
+   * Frozen convolution kernels are kept in the layouts that run fastest; a graph with gradients then
+   * holds each kernel twice.
+   */
+  readonly flipWeights: boolean;
+  /**
+   * Weights that are stored in 16-bit floats stay so until an operation reads them: half the memory
+   * for the same values, and a conversion at each use.
+   */
+  readonly halfWeights: boolean;
 }
 
 /** Values by name. */
@@ -50,5 +67,12 @@ export interface MemoryModel {
   readonly copiesOfVariables: number;
   /** Whether all graphs take their buffers from one pool; else each keeps its own. */
   readonly sharesBuffers: boolean;
-  ofGraph(graph: Graph, options: { readonly flipWeights: boolean }): GraphMemory;
+  /** Whether the executor can keep weights in 16 bits. */
+  readonly keepsHalfWeights: boolean;
+  /** @param source of the weights, to know what they are stored in; unless given, all count as f32 */
+  ofGraph(
+    graph: Graph,
+    options: WeightOptions,
+    source?: Pick<ParameterSource, 'half'>,
+  ): GraphMemory;
 }

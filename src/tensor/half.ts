@@ -1,5 +1,21 @@
 /** @file Conversion between f32 and the 16-bit floats: IEEE binary16 and bfloat16. */
 
+/** The 16-bit floats. */
+export type HalfType = 'f16' | 'bf16';
+
+/** A tensor that is stored in 16-bit floats, not read yet. */
+export interface StoredHalf {
+  readonly type: HalfType;
+  /** The bits of its elements, row-major. */
+  read(): Uint16Array<ArrayBuffer>;
+}
+
+/** Whether all values are finite: without an exponent of ones. */
+export function isFiniteHalf(bits: Uint16Array, type: HalfType): boolean {
+  const exponent = type === 'f16' ? 0x7c00 : 0x7f80;
+  return bits.every((value) => (value & exponent) !== exponent);
+}
+
 const f32View = new Float32Array(1);
 const u32View = new Uint32Array(f32View.buffer);
 

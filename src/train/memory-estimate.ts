@@ -1,7 +1,7 @@
 /** @file How much memory a run will take, before it is started. */
 
 import type { LoraLayout } from '../lora/lora-layout.ts';
-import type { MemoryModel } from '../runtime/executor.ts';
+import type { MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { gradientGraph, type StepModel, type StepOptions, type StepShape } from './lora-step.ts';
 
 const bytesPerFloat = 4;
@@ -22,8 +22,7 @@ export interface MemoryEstimate {
   readonly total: number;
 }
 
-export interface MemoryOptions extends StepOptions {
-  readonly flipWeights: boolean;
+export interface MemoryOptions extends StepOptions, WeightOptions {
   /** Each shape keeps its graph with its buffers; else only one is there at a time. */
   readonly keepsGraphs: boolean;
 }
@@ -35,17 +34,19 @@ const sizeOfShape = ({ batch, height, width }: StepShape) => batch * height * wi
  * the largest is gone through, and the others are taken to need as much for each latent pixel.
  *
  * @param shapes one or more
+ * @param source of the weights, to know what they are stored in; f32 unless given
  */
 export function estimateMemory(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shapes: readonly StepShape[],
-  { flipWeights, keepsGraphs, ...options }: MemoryOptions,
+  { flipWeights, halfWeights, keepsGraphs, ...options }: MemoryOptions,
   memory: MemoryModel,
+  source?: Pick<ParameterSource, 'half'>,
 ): MemoryEstimate {
   const largest = shapes.reduce((a, b) => (sizeOfShape(b) > sizeOfShape(a) ? b : a));
   const graph = gradientGraph(model, layouts, largest, options);
-  const found = memory.ofGraph(graph, { flipWeights });
+  const found = memory.ofGraph(graph, { flipWeights, halfWeights }, source);
   const share =
     memory.sharesBuffers || !keepsGraphs
       ? 1

@@ -1,7 +1,7 @@
 /** @file How a run is made to fit the memory that it may take: the fastest way of those that fit. */
 
 import type { LoraLayout } from '../lora/lora-layout.ts';
-import type { MemoryModel } from '../runtime/executor.ts';
+import type { MemoryModel, ParameterSource } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 import type { StepModel, StepShape } from './lora-step.ts';
 import { bytesText } from './memory-budget.ts';
@@ -12,6 +12,8 @@ export interface StepWay {
   readonly gradientCheckpointing: boolean;
   /** Most items that go through the network at once; a batch is cut into such parts. */
   readonly microBatch: number;
+  /** Weights stay in the 16 bits that they are stored in until they are read. */
+  readonly halfWeights: boolean;
   /** Each shape keeps its graph with its buffers; else only the last one is there, and others are compiled anew. */
   readonly keepsGraphs: boolean;
 }
@@ -32,6 +34,8 @@ export interface PlanRequest {
   readonly gradientCheckpointing: boolean;
   readonly clipSkip: number;
   readonly memory: MemoryModel;
+  /** To know what weights are stored in. */
+  readonly weights: Pick<ParameterSource, 'half'>;
 }
 
 /** Sizes of 1, 2, 3 … equal parts of a batch, the whole first, without those that are alike. */
@@ -41,36 +45,52 @@ function microBatches(batchSize: number): number[] {
 
 /** The memory of one way. */
 export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
-  const { model, layouts, shapesOf, clipSkip, memory } = request;
-  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
+  const { model, layouts, shapesOf, clipSkip, memory, weights } = request;
+  const { gradientCheckpointing, microBatch, keepsGraphs, halfWeights } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
   const options = {
     clipSkip,
     gradientCheckpointing,
     flipWeights: !gradientCheckpointing,
+    halfWeights,
     keepsGraphs,
   };
-  return estimateMemory(model, layouts, shapesOf(microBatch), options, memory);
+  return estimateMemory(model, layouts, shapesOf(microBatch), options, memory, weights);
 }
+
+/** Without regard to memory. */
+export const wayAsConfigured = ({
+  gradientCheckpointing,
+  batchSize,
+}: Pick<PlanRequest, 'gradientCheckpointing' | 'batchSize'>): StepWay => ({
+  gradientCheckpointing,
+  microBatch: batchSize,
+  halfWeights: false,
+  keepsGraphs: true,
+});
 
 /** The configured way, whether it fits or not. */
 export function planAsConfigured(request: PlanRequest): MemoryPlan {
   const { gradientCheckpointing, batchSize } = request;
-  const way = { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
+  const way = wayAsConfigured({ gradientCheckpointing, batchSize });
   return { ...way, estimate: estimateWay(request, way), budget: null };
 }
 
 /**
- * The fastest first: to compute the forward pass twice costs a third, to compile a graph at each change
- * of the shape up to as much again.
+ * The fastest first: to compute the forward pass twice costs a third, to widen all weights three times
+ * somewhat more, to compile a graph at each change of the shape up to as much again.
  */
-function waysOf({ gradientCheckpointing, batchSize, shapesOf, memory }: PlanRequest) {
+function waysOf(request: PlanRequest) {
+  const { gradientCheckpointing, batchSize, shapesOf, memory, model, weights } = request;
+  const hasHalf =
+    memory.keepsHalfWeights && [...model.shapes.keys()].some((name) => weights.half?.(name));
   const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || shapesOf(1).length > 1);
   return (isCompiledAnew ? [true, false] : [true]).flatMap((keepsGraphs) =>
-    (gradientCheckpointing ? [true] : [false, true]).map((recompute) => ({
-      keepsGraphs,
-      gradientCheckpointing: recompute,
-    })),
+    [
+      ...(gradientCheckpointing ? [] : [{ gradientCheckpointing: false, halfWeights: false }]),
+      { gradientCheckpointing: true, halfWeights: false },
+      ...(hasHalf ? [{ gradientCheckpointing: true, halfWeights: true }] : []),
+    ].map((way) => ({ ...way, keepsGraphs })),
   );
 }
 

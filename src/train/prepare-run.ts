@@ -21,7 +21,7 @@ import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
-import type { StepWay } from './memory-plan.ts';
+import { type StepWay, wayAsConfigured } from './memory-plan.ts';
 import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
 import { frameOf } from './picture-frame.ts';
@@ -34,7 +34,7 @@ import { RunPreviews } from './run-previews.ts';
 import { settleBase } from './settle-base.ts';
 import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
-import type { TrainLoraOptions } from './train-options.ts';
+import { type TrainLoraOptions, usedOnce } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
 
 /** A run that is ready for its next step. */
@@ -78,7 +78,7 @@ function encodeDataset(
     cacheDir: data.cacheDir,
     vaeKey,
     shapes: checkpoint.shapes,
-    createExecutor: async () => createExecutor(checkpoint, { flipWeights: false }),
+    createExecutor: async () => createExecutor(checkpoint, usedOnce),
     onProgress: (done, total) => onProgress({ phase: 'cache', done, total }),
   });
 }
@@ -113,7 +113,7 @@ async function encodeCaptions(
     model: base.checkpoint,
     text,
     store,
-    createExecutor: async () => createExecutor(base.checkpoint, { flipWeights: false }),
+    createExecutor: async () => createExecutor(base.checkpoint, usedOnce),
     onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
   });
   log('texts', { captions: captions.size, encoded });
@@ -186,7 +186,7 @@ async function planSteps(
   const { train, device, data } = config;
   const { gradientCheckpointing, batchSize, maxTokens } = train;
   if (device.memory === null) {
-    return { gradientCheckpointing, microBatch: batchSize, keepsGraphs: true };
+    return wayAsConfigured({ gradientCheckpointing, batchSize });
   }
   const chunksOf = ({ caption, triggerWord }: CaptionSource) => {
     const text = withTriggerWord(caption, triggerWord, data.captionSeparator);
@@ -222,9 +222,9 @@ export async function prepareRun(
   const latents = await encodeDataset(options, base, dataset);
   log('latents', { samples: dataset.samples.length, encoded: latents.encoded });
 
-  const { gradientCheckpointing, microBatch, keepsGraphs } = way;
+  const { gradientCheckpointing, microBatch, halfWeights, keepsGraphs } = way;
   const flipWeights = !gradientCheckpointing;
-  const executor = await options.createExecutor(checkpoint, { flipWeights });
+  const executor = await options.createExecutor(checkpoint, { flipWeights, halfWeights });
   own(executor);
   const settings = await settleBase(options, base, executor);
   writeInitialVariables(executor, layouts, train.seed);

@@ -32,6 +32,7 @@ function requestOf({ lora, train }: Config, run: RunMemory): PlanRequest {
     gradientCheckpointing,
     clipSkip: family.fixedClipSkip ?? Math.min(clipSkip ?? 1, sizes.text.layers),
     memory,
+    weights: checkpoint,
   };
 }
 
@@ -53,13 +54,14 @@ export function limitedMemory(config: Config, run: RunMemory): MemoryPlan | null
 
 /** `6.2 GB of 8.0 GB, with gradient checkpointing, batches in parts of 2` */
 export function planText(plan: MemoryPlan, { train }: Pick<Config, 'train'>): string {
-  const { estimate, budget, gradientCheckpointing, microBatch, keepsGraphs } = plan;
+  const { estimate, budget, gradientCheckpointing, microBatch, halfWeights, keepsGraphs } = plan;
   return [
     `about ${bytesText(estimate.total)}${budget === null ? '' : ` of ${bytesText(budget)}`}`,
     `${gradientCheckpointing ? 'with' : 'without'} gradient checkpointing`,
     ...(microBatch < train.batchSize
       ? [`batches of ${train.batchSize} in parts of ${microBatch}`]
       : []),
+    ...(halfWeights ? ['weights in 16 bits'] : []),
     ...(keepsGraphs ? [] : ['graphs compiled anew at each change of the shape']),
   ].join(', ');
 }

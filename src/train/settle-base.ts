@@ -7,7 +7,7 @@ import { encodeTexts } from './encode-texts.ts';
 import type { Base } from './open-base.ts';
 import { FrozenTextEncoder } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
-import type { TrainLoraOptions } from './train-options.ts';
+import { type TrainLoraOptions, usedOnce } from './train-options.ts';
 import { tryPrediction } from './try-prediction.ts';
 
 /** One pass of the UNet with no caption, which is encoded apart: its encoder is not needed later. */
@@ -25,7 +25,7 @@ async function tryOut(
     model: checkpoint,
     text,
     store,
-    createExecutor: async () => createExecutor(checkpoint, { flipWeights: false }),
+    createExecutor: async () => createExecutor(checkpoint, usedOnce),
     onProgress: () => {},
   });
   const encoder = new FrozenTextEncoder(() => executor, checkpoint, text, store);

@@ -1,7 +1,7 @@
 /** @file What a run is given, what it tells while it goes on, and what it ends with. */
 
 import type { Config } from '../config/resolve-config.ts';
-import type { Executor, MemoryModel, ParameterSource } from '../runtime/executor.ts';
+import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 
 /** How far a run is. */
 export interface TrainProgress {
@@ -15,12 +15,15 @@ export interface TrainProgress {
   readonly secondsPerStep?: number;
 }
 
+/** Of an executor that encodes once and is disposed. */
+export const usedOnce: WeightOptions = { flipWeights: false, halfWeights: false };
+
 export interface TrainLoraOptions {
   readonly config: Config;
   /** Makes an executor; the trainer disposes it. */
   readonly createExecutor: (
     parameters: ParameterSource,
-    options: { readonly flipWeights: boolean },
+    options: WeightOptions,
   ) => Promise<Executor> | Executor;
   /** What is known of the executor's memory. */
   readonly memoryModel: () => Promise<MemoryModel>;

@@ -135,6 +135,13 @@ export class SafetensorsFile {
     return values;
   }
 
+  /** The bits of a tensor that is stored as f16 or bf16. */
+  readHalfSync(name: string): Uint16Array<ArrayBuffer> {
+    const { data } = this.readSync(name);
+    if (!(data instanceof Uint16Array)) throw new Error(`internal: ${name} has no 16-bit floats`);
+    return data as Uint16Array<ArrayBuffer>;
+  }
+
   /** The bytes of the data section, in order, in slices that are valid until the next one. */
   *dataSlices(): Generator<Uint8Array> {
     const buffer = new Uint8Array(Math.min(scratchBytes, this.size - this.dataStart));

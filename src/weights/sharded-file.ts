@@ -17,6 +17,7 @@ export interface ShardedFile {
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;
   readonly files: readonly SafetensorsFile[];
   readF32Sync(key: string): Float32Array;
+  readHalfSync(key: string): Uint16Array<ArrayBuffer>;
   close(): void;
 }
 
@@ -80,15 +81,17 @@ async function openIndexed(folder: string, indexName: string): Promise<ShardedFi
       }
       entries.set(key, entry);
     }
+    const shardOf = (key: string): SafetensorsFile => {
+      const name = places.get(key);
+      if (name === undefined) throw new UserError(`${oneLine(folder)}: no tensor ${shown(key)}`);
+      return shards.get(name)!;
+    };
     return {
       path: folder,
       entries,
       files: [...shards.values()],
-      readF32Sync: (key) => {
-        const name = places.get(key);
-        if (name === undefined) throw new UserError(`${oneLine(folder)}: no tensor ${shown(key)}`);
-        return shards.get(name)!.readF32Sync(key);
-      },
+      readF32Sync: (key) => shardOf(key).readF32Sync(key),
+      readHalfSync: (key) => shardOf(key).readHalfSync(key),
       close,
     };
   } catch (error) {
@@ -112,6 +115,7 @@ export async function openSharded(folder: string, stem: string): Promise<Sharded
         entries: file.entries,
         files: [file],
         readF32Sync: (key) => file.readF32Sync(key),
+        readHalfSync: (key) => file.readHalfSync(key),
         close: () => file.close(),
       };
     }

@@ -54,6 +54,7 @@ export function publishedFile(model: 'sd21' | 'sdxl', dtype: DType = 'f16') {
     path: `${model}.safetensors`,
     entries,
     readF32Sync: (key) => new Float32Array(sizeOf(shapes.get(key)!)).fill(0.0047),
+    readHalfSync: (key) => new Uint16Array(sizeOf(shapes.get(key)!)),
   };
   return { file, entries, weights };
 }

@@ -23,6 +23,7 @@ function fileOf(keys: Iterable<readonly [string, Shape]>, path = 'base.safetenso
     path,
     entries,
     readF32Sync: (key) => new Float32Array(sizeOf(entries.get(key)!.shape)).fill(key.length),
+    readHalfSync: (key) => new Uint16Array(sizeOf(entries.get(key)!.shape)).fill(key.length),
   };
 }
 

@@ -23,7 +23,12 @@ const memory: MemoryModel = {
   onGpu: false,
   copiesOfVariables: 2,
   sharesBuffers: false,
-  ofGraph: (graph, { flipWeights }) => graphMemory(graph, { flipWeights }),
+  keepsHalfWeights: true,
+  ofGraph: (graph, { flipWeights, halfWeights }, source) =>
+    graphMemory(graph, {
+      flipWeights,
+      ...(halfWeights && { halfTypeOf: (name: string) => source?.half?.(name)?.type }),
+    }),
 };
 
 const estimate = (
@@ -31,6 +36,7 @@ const estimate = (
   gradientCheckpointing = false,
   text = true,
   keepsGraphs = true,
+  halfWeights = false,
 ) =>
   estimateMemory(
     model,
@@ -41,8 +47,15 @@ const estimate = (
       width: side,
       text: text ? { chunks: 1 } : { tokens: 77 },
     })),
-    { clipSkip: 1, gradientCheckpointing, flipWeights: !gradientCheckpointing, keepsGraphs },
+    {
+      clipSkip: 1,
+      gradientCheckpointing,
+      flipWeights: !gradientCheckpointing,
+      halfWeights,
+      keepsGraphs,
+    },
     memory,
+    { half: () => ({ type: 'f16', read: () => new Uint16Array() }) },
   );
 
 test('weights are those of the networks that are trained through, without the VAE', () => {

@@ -29,11 +29,15 @@ function request(gradientCheckpointing = false): PlanRequest {
     gradientCheckpointing,
     clipSkip: 1,
     memory: onnxMemory(),
+    weights: { half: () => ({ type: 'f16', read: () => new Uint16Array() }) },
   };
 }
 
-const bytesOf = (gradientCheckpointing: boolean, microBatch: number, keepsGraphs = true) =>
-  estimateWay(request(), { gradientCheckpointing, microBatch, keepsGraphs }).total;
+const bytesOf = (
+  gradientCheckpointing: boolean,
+  microBatch: number,
+  { keepsGraphs = true, halfWeights = false } = {},
+) => estimateWay(request(), { gradientCheckpointing, microBatch, halfWeights, keepsGraphs }).total;
 
 test('as much as is needed is given up, the least costly first', () => {
   const plans = [
@@ -54,8 +58,17 @@ test('as much as is needed is given up, the least costly first', () => {
   expect(plans[3]![0]).toBe(true);
 });
 
-test('graphs are kept unless nothing else will do', () => {
+test('weights in 16 bits come after checkpointing, where they are stored so', () => {
   const least = Math.min(bytesOf(false, 1), bytesOf(true, 1));
+  expect(planMemory(request(), least, 'so much').halfWeights).toBe(false);
+  const plan = planMemory(request(), least - 1, 'so much');
+  expect([plan.gradientCheckpointing, plan.halfWeights]).toEqual([true, true]);
+  const floats = { ...request(), weights: { half: () => undefined } };
+  expect(planMemory(floats, least - 1, 'so much').halfWeights).toBe(false);
+});
+
+test('graphs are kept unless nothing else will do', () => {
+  const least = Math.min(bytesOf(false, 1), bytesOf(true, 1, { halfWeights: true }));
   expect(planMemory(request(), least, 'so much').keepsGraphs).toBe(true);
   expect(planMemory(request(), least - 1, 'so much').keepsGraphs).toBe(false);
 });

@@ -35,6 +35,7 @@ const base: Base = {
     places: new Map(),
     unknownKeys: [],
     read: () => new Float32Array(),
+    half: () => undefined,
   },
   file: { name: 'base.safetensors', legacyHash: '12345678', sha256: 'ab' },
   vaeFile: null,

@@ -6,8 +6,11 @@ import {
   type LeafKind,
   type NamedLeaf,
   type Node,
+  type NodeOf,
   type OpKind,
 } from '../../graph/ops.ts';
+import type { HalfType } from '../../tensor/half.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import {
   arrangedShape,
   type KernelLayout,
@@ -83,11 +86,16 @@ export interface LoweringOptions {
   readonly flipWeights: boolean;
   /** Channels of a block of blocked convolutions; 1 does without them. */
   readonly convBlock?: number;
+  /** The type of a weight that is to be fed as it is stored. */
+  readonly halfTypeOf?: (name: string) => HalfType | undefined;
 }
+
+/** Weights of fewer elements are fed as floats: biases and norms, of which there are many. */
+const leastHalfElements = 4096;
 
 export function lowerGraph(
   graph: Graph,
-  { flipWeights, convBlock = 1 }: LoweringOptions,
+  { flipWeights, convBlock = 1, halfTypeOf }: LoweringOptions,
 ): LoweredGraph {
   const emitter = new OnnxEmitter();
   const inputs = new Map<string, ModelInput>();
@@ -98,6 +106,23 @@ export function lowerGraph(
     inputs.set(input.name, input);
     return input.name;
   };
+  // The rows that a table is asked for are few.
+  const tables = new Set(graph.nodes.filter(({ op }) => op === 'gather').map((x) => x.inputs[0]!));
+  /** Widened anew for each node, so that floats are not kept from the forward to the backward pass. */
+  let widened = new Map<Node, ValueName>();
+  const lowerHalf = (node: NodeOf<'parameter'>, half: HalfType): ValueName => {
+    const { name: key } = node.attrs;
+    const { shape, op: source } = node;
+    const type = half === 'f16' ? 'f16' : 'i16';
+    const name = addInput({ name: `half/${key}`, type, shape, source, key });
+    const value = emitter.widen(name, half);
+    widened.set(node as Node, value);
+    return value;
+  };
+  const halfOf = (node: Node): HalfType | undefined =>
+    node.op === 'parameter' && sizeOf(node.shape) >= leastHalfElements && !tables.has(node)
+      ? halfTypeOf?.(node.attrs.name)
+      : undefined;
   /** Only what some operation reads is fed: a kernel may be read in other layouts alone. */
   const lowerLeaf = (node: NamedLeaf): ValueName => {
     const { name: key } = node.attrs;
@@ -109,6 +134,8 @@ export function lowerGraph(
   const context: LoweringContext = {
     emitter,
     nameOf: (node) => {
+      const half = halfOf(node);
+      if (half) return widened.get(node) ?? lowerHalf(node as NodeOf<'parameter'>, half);
       const name = names.get(node) ?? (isNamedLeaf(node) ? lowerLeaf(node) : undefined);
       if (name === undefined)
         throw new Error(`internal: %${node.id} ${node.op} is used before it is lowered`);
@@ -132,6 +159,7 @@ export function lowerGraph(
   };
   const lowerNode = (node: Node): void => {
     if (absorbed.has(node) || isNamedLeaf(node)) return;
+    widened = new Map();
     names.set(node, lowerAny(node, context));
   };
 

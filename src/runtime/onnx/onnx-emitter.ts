@@ -1,7 +1,14 @@
 /** @file Collects ONNX nodes; an operation on the same values is emitted once. */
 
+import type { HalfType } from '../../tensor/half.ts';
 import type { Shape } from '../../tensor/shape.ts';
-import type { OnnxAttribute, OnnxInitializer, OnnxNode, OnnxType } from './onnx-proto.ts';
+import {
+  type OnnxAttribute,
+  type OnnxInitializer,
+  type OnnxNode,
+  type OnnxType,
+  onnxTypes,
+} from './onnx-proto.ts';
 
 /** The name of a value in the ONNX graph. */
 export type ValueName = string;
@@ -13,7 +20,8 @@ interface EmitOptions {
 }
 
 export class OnnxEmitter {
-  readonly nodes: OnnxNode[] = [];
+  readonly #nodes: OnnxNode[] = [];
+  readonly #widenings: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
   readonly #known = new Map<string, readonly ValueName[]>();
   #values = 0;
@@ -34,20 +42,42 @@ export class OnnxEmitter {
     const known = this.#known.get(key);
     if (known) return known;
     const outputs = Array.from({ length: results }, () => this.#name());
-    this.nodes.push({ opType, domain, inputs, outputs, attributes });
+    this.#nodes.push({ opType, domain, inputs, outputs, attributes });
     this.#known.set(key, outputs);
     return outputs;
   }
 
   /** The last operation of the graph for a result: it gives the result its name. */
   result(name: ValueName, value: ValueName): void {
-    this.nodes.push({
+    this.#nodes.push({
       opType: 'Identity',
       domain: '',
       inputs: [value],
       outputs: [name],
       attributes: {},
     });
+  }
+
+  /**
+   * A fed weight of 16 bits as floats, each time anew: what is widened is to be gone after its use.
+   * A bf16 weight is fed as i16, since ONNX Runtime's binding has no bf16.
+   */
+  widen(weight: ValueName, type: HalfType): ValueName {
+    const push = (opType: string, input: ValueName, to: OnnxType): ValueName => {
+      const output = this.#name();
+      const attributes = { to: onnxTypes[to] };
+      this.#widenings.push({ opType, domain: '', inputs: [input], outputs: [output], attributes });
+      return output;
+    };
+    return push('Cast', type === 'f16' ? weight : push('BitCast', weight, 'bf16'), 'f32');
+  }
+
+  /**
+   * The nodes that widen weights come first: of the producers of a node ONNX Runtime runs the
+   * last-listed first, so that a weight is widened when all else that its reader needs is there.
+   */
+  get nodes(): readonly OnnxNode[] {
+    return [...this.#widenings, ...this.#nodes];
   }
 
   /** Float constants: one for each element. */

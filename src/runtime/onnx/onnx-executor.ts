@@ -9,24 +9,19 @@ import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
-import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import type { Executable, Executor, ParameterSource, Values, WeightOptions } from '../executor.ts';
 import { arrangeKernel, layoutName } from './arrange-kernel.ts';
 import { findConvBlock } from './find-conv-block.ts';
 import { lowerGraph, type ModelInput, outputPrefix, updatePrefix } from './lower-graph.ts';
 import { encodeOnnxModel } from './onnx-proto.ts';
 
-export interface OnnxExecutorOptions {
+/** `flipWeights` is true unless given: kernels in blocks of channels, and flipped for input gradients. */
+export interface OnnxExecutorOptions extends Partial<WeightOptions> {
   readonly parameters: ParameterSource;
   /** ONNX Runtime's execution provider; operations that it lacks run on the CPU. */
   readonly provider?: string;
   /** Threads of one operation; the number of cores where it is not given. */
   readonly threads?: number;
-  /**
-   * Keeps frozen convolution kernels in the layouts that run fastest: in blocks of channels, and
-   * flipped for their input gradients. True unless given; a graph with gradients then holds each
-   * kernel twice.
-   */
-  readonly flipWeights?: boolean;
   /** Whether idle threads wait in a loop for their next work; true unless given. */
   readonly spinning?: boolean;
   /** Writes ONNX Runtime's own timing of each operation to files with this prefix. */
@@ -45,6 +40,7 @@ class OnnxExecutor implements Executor {
   readonly #options: OnnxExecutorOptions;
   readonly #variables = new Map<string, Variable>();
   readonly #weights = new Map<string, Float32Array>();
+  readonly #halfWeights = new Map<string, Uint16Array<ArrayBuffer>>();
   readonly #sessions = new Set<InferenceSession>();
 
   constructor(options: OnnxExecutorOptions) {
@@ -53,9 +49,13 @@ class OnnxExecutor implements Executor {
 
   async compile(graph: Graph): Promise<Executable> {
     const optimized = runPasses(graph);
-    const { flipWeights = true, provider = 'cpu' } = this.#options;
+    const { flipWeights = true, halfWeights = false, provider = 'cpu', parameters } = this.#options;
     const convBlock = flipWeights && provider === 'cpu' ? await findConvBlock() : 1;
-    const { model, inputs } = lowerGraph(optimized, { flipWeights, convBlock });
+    const { model, inputs } = lowerGraph(optimized, {
+      flipWeights,
+      convBlock,
+      ...(halfWeights && { halfTypeOf: (name: string) => parameters.half?.(name)?.type }),
+    });
     const session = await this.#createSession(encodeOnnxModel(model));
     this.#sessions.add(session);
     const frozen = this.#frozenFeeds(inputs);
@@ -114,6 +114,7 @@ class OnnxExecutor implements Executor {
     this.#sessions.clear();
     this.#variables.clear();
     this.#weights.clear();
+    this.#halfWeights.clear();
   }
 
   async #createSession(model: Uint8Array): Promise<InferenceSession> {
@@ -161,7 +162,11 @@ class OnnxExecutor implements Executor {
       if (plain?.key !== key) plain = { key, values: this.#options.parameters.read(key) };
       return plain.values;
     };
-    for (const { name, key, shape, kernel } of frozen) {
+    for (const { name, key, shape, kernel, type } of frozen) {
+      if (type === 'f16' || type === 'i16') {
+        feeds[name] = this.#halfFeed(key, type, shape);
+        continue;
+      }
       const place = kernel ? `${layoutName(kernel.layout)}:${key}` : key;
       let weight = this.#weights.get(place);
       if (!weight) {
@@ -171,6 +176,18 @@ class OnnxExecutor implements Executor {
       feeds[name] = new OrtTensor('float32', weight, [...shape]);
     }
     return feeds;
+  }
+
+  /** A weight's bits as they are stored; bf16 as i16. */
+  #halfFeed(key: string, type: 'f16' | 'i16', shape: Shape): OrtTensor {
+    let bits = this.#halfWeights.get(key);
+    if (!bits) {
+      bits = this.#options.parameters.half!(key)!.read();
+      this.#halfWeights.set(key, bits);
+    }
+    return type === 'f16'
+      ? new OrtTensor('float16', bits, [...shape])
+      : new OrtTensor('int16', new Int16Array(bits.buffer), [...shape]);
   }
 
   #liveFeeds(inputs: readonly ModelInput[], feeds: Values): Record<string, OrtTensor> {

@@ -6,7 +6,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /** Element types, TensorProto.DataType. */
-const onnxTypes = { f32: 1, i32: 6, i64: 7 } as const;
+export const onnxTypes = { f32: 1, i16: 5, i32: 6, i64: 7, f16: 10, bf16: 16 } as const;
 
 export type OnnxType = keyof typeof onnxTypes;
 
@@ -39,9 +39,8 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxValue[];
 }
 
-/** IR version 10 goes with opset 21 and 22. */
-const irVersion = 10;
-const opset = 21;
+/** The IR version that goes with an opset; BitCast came with the second. */
+const opsets = { usual: { opset: 21, irVersion: 10 }, bitCast: { opset: 26, irVersion: 12 } };
 
 const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
@@ -114,6 +113,8 @@ function writeValue(writer: BinaryWriter, value: OnnxValue): void {
 /** The bytes of a model with one graph. Weights are its inputs, so it stays far below 2 GiB. */
 export function encodeOnnxModel(model: OnnxModel): Uint8Array {
   const writer = new BinaryWriter();
+  const hasBitCast = model.nodes.some(({ opType }) => opType === 'BitCast');
+  const { opset, irVersion } = hasBitCast ? opsets.bitCast : opsets.usual;
   integer(writer, 1, irVersion);
   text(writer, 2, 'sdl-train');
   message(writer, 7, (graph) => {

@@ -28,6 +28,7 @@ export function torchMemory(device: TorchDevice, compute: ComputeType): MemoryMo
     onGpu: device.kind !== 'cpu',
     copiesOfVariables: 1,
     sharesBuffers: true,
+    keepsHalfWeights: false,
     ofGraph: (graph) => {
       const optimized = runPasses(graph);
       const parameters = new Map(

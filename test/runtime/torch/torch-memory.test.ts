@@ -25,6 +25,7 @@ function foretold(full: boolean, side: number, batch: number, compute: 'f32' | '
     clipSkip: 1,
     gradientCheckpointing: false,
     flipWeights: true,
+    halfWeights: false,
     keepsGraphs: true,
   };
   return estimateMemory(model, [layout], [shape], options, torchMemory(processor, compute));

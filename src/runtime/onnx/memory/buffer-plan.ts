@@ -65,7 +65,8 @@ export function planBuffers(
     );
     return place === undefined ? undefined : rootOf(node.inputs[place]!);
   };
-  const shapeText = (name: string) => `${shapes.get(name)}`;
+  const halves = new Set(order.flatMap((x) => (x.opType === 'BitCast' ? x.outputs : [])));
+  const shapeText = (name: string) => `${halves.has(name) ? 'half' : ''}${shapes.get(name)}`;
   for (const [place, node] of order.entries()) {
     for (const [i, name] of node.outputs.entries()) {
       if (outside.has(name)) continue;

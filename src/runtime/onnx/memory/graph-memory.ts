@@ -5,7 +5,7 @@ import { runPasses } from '../../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../../tensor/shape.ts';
 import type { GraphMemory } from '../../executor.ts';
 import { type LoweringOptions, lowerGraph } from '../lower-graph.ts';
-import type { OnnxNode } from '../onnx-proto.ts';
+import type { OnnxNode, OnnxType } from '../onnx-proto.ts';
 import { Arena } from './arena.ts';
 import { planBuffers } from './buffer-plan.ts';
 import { executionOrder } from './execution-order.ts';
@@ -13,6 +13,9 @@ import { inferShapes } from './infer-shapes.ts';
 
 /** Of f32 and i32; there are few 64-bit values, all of them small. */
 const bytesPerElement = 4;
+const bytesPerHalf = 2;
+
+const isHalf = (type: OnnxType) => type === 'f16' || type === 'i16';
 
 /** Elements that an operation takes from the arena while it runs, in one buffer each. */
 function workspaces({ opType, domain, inputs, outputs }: OnnxNode, shapes: Map<string, Shape>) {
@@ -41,7 +44,11 @@ export function graphMemory(graph: Graph, options: LoweringOptions): GraphMemory
   const { ownerOf, freedAfter } = planBuffers(model, order, shapes);
   const arena = new Arena();
   const buffers = new Map<string, ReturnType<Arena['allocate']>>();
-  const bytesOf = (name: string) => bytesPerElement * sizeOf(shapes.get(name)!);
+  const halves = new Set(
+    model.nodes.filter(({ opType }) => opType === 'BitCast').map(({ outputs }) => outputs[0]!),
+  );
+  const bytesOf = (name: string) =>
+    (halves.has(name) ? bytesPerHalf : bytesPerElement) * sizeOf(shapes.get(name)!);
   for (const [place, node] of order.entries()) {
     for (const name of node.outputs) {
       if (ownerOf.get(name) === name) buffers.set(name, arena.allocate(bytesOf(name)));
@@ -51,8 +58,10 @@ export function graphMemory(graph: Graph, options: LoweringOptions): GraphMemory
     for (const name of freedAfter[place]!) arena.free(buffers.get(name)!);
   }
   const weights = inputs.reduce(
-    (sum, { source, shape }) =>
-      sum + (source === 'parameter' ? bytesPerElement * sizeOf(shape) : 0),
+    (sum, { source, shape, type }) =>
+      source === 'parameter'
+        ? sum + (isHalf(type) ? bytesPerHalf : bytesPerElement) * sizeOf(shape)
+        : sum,
     0,
   );
   return { weights, buffers: arena.resident };

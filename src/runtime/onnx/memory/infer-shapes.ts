@@ -92,6 +92,7 @@ const rules: Readonly<Record<string, Rule>> = {
   Sub: broadcast,
   Mul: broadcast,
   Div: broadcast,
+  BitCast: first,
   Cast: first,
   Concat: concat,
   Conv: convolution,

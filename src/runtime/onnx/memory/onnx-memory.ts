@@ -15,8 +15,13 @@ export function onnxMemory(convBlock = 16): MemoryModel {
     // The next value of a variable is written beside the current one.
     copiesOfVariables: 2,
     sharesBuffers: false,
-    ofGraph: (graph, { flipWeights }) => {
-      const options = { flipWeights, convBlock: flipWeights ? convBlock : 1 };
+    keepsHalfWeights: true,
+    ofGraph: (graph, { flipWeights, halfWeights }, source) => {
+      const options = {
+        flipWeights,
+        convBlock: flipWeights ? convBlock : 1,
+        ...(halfWeights && { halfTypeOf: (name: string) => source?.half?.(name)?.type }),
+      };
       const { weights, buffers } = graphMemory(graph, options);
       return { weights: perWeightByte * weights, buffers: perBufferByte * buffers };
     },

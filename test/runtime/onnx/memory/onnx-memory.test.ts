@@ -57,6 +57,7 @@ function foretold({ family, size, side, batch, checkpointing, isRun }: MeasuredP
     clipSkip: 1,
     gradientCheckpointing: checkpointing,
     flipWeights: !checkpointing,
+    halfWeights: false,
     keepsGraphs: true,
   };
   return estimateMemory(model, layouts, [shape], options, onnxMemory()).total / 2 ** 30;
