@@ -190,9 +190,10 @@ async function runFamily(
   const files = new OpenFiles(family);
   for (const one of cases) {
     const started = performance.now();
+    const slack = slackOf[executorName ?? 'reference'];
     report.start(
       `${family.name} ${executorName ?? 'host'} ${one.name}`,
-      slackOf[executorName ?? 'reference'],
+      slack === 1 ? 1 : slack * (one.roundingGrows ?? 1),
     );
     const executor = await createExecutor(executorName ?? 'reference', family.checkpoint);
     const golden = (name: string) => files.get(name);

@@ -112,6 +112,7 @@ const samplers = {
 } as const;
 
 export const samplersCase: ParityCase = {
+  roundingGrows: 3,
   name: 'samplers',
   marker: 'sample.safetensors',
   files: ['sample.safetensors'],
