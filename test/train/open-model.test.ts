@@ -96,6 +96,19 @@ test('what is no whole folder of a known model is told', async () => {
   expect(await refusal(at('sdxl'))).toMatch(/there is no text_encoder_2 folder/);
 });
 
+test('a text encoder that cannot read all of CLIP’s tokens is refused', async () => {
+  const key = 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight';
+  await writeTinyModel(at('few.safetensors'), 'sd1', (tensors) => {
+    const { shape, data } = tensors.get(key)!;
+    const rows = 1024;
+    const values = data.subarray(0, rows * shape[1]!) as Uint16Array<ArrayBuffer>;
+    tensors.set(key, { dtype: 'f16', shape: [rows, shape[1]!], data: values });
+  });
+  await expect(openModel(at('few.safetensors'), null)).rejects.toThrow(
+    /few\.safetensors: its text encoder knows 1024 tokens, CLIP's tokenizer has 49408; use another/,
+  );
+});
+
 test('another activation or scale than the family’s is refused', async () => {
   await writeTinyFolder(at('odd'), 'sd1');
   writeFileSync(at('odd/vae/config.json'), JSON.stringify({ scaling_factor: 0.3 }));

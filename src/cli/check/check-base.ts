@@ -12,9 +12,6 @@ import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
 import { shownPath } from '../shown-path.ts';
 
-/** Ids of CLIP's vocabulary; a text encoder with fewer cannot read its tokens. */
-const clipVocabulary = 49408;
-
 /** What is known of the base. */
 export interface BaseReport {
   /** Names and values for the page. */
@@ -116,14 +113,8 @@ async function settingsFacts(
 
 async function checkModel(model: Checkpoint, config: Config): Promise<Omit<BaseReport, 'model'>> {
   const { base, lora, output } = config;
-  const { text } = model.sizes;
   const problems: string[] = [];
   const warnings: string[] = [];
-  if (text.vocabulary < clipVocabulary) {
-    problems.push(
-      `${base}: its text encoder knows ${text.vocabulary} tokens, CLIP's tokenizer has ${clipVocabulary}; use another checkpoint`,
-    );
-  }
   const settled = await settingsFacts(model, config).catch((error: unknown) => {
     problems.push(messageOf(error));
     return { facts: [], warnings: [] };
