@@ -36,8 +36,14 @@ function workspaces({ opType, domain, inputs, outputs }: OnnxNode, shapes: Map<s
   return [];
 }
 
+/** Bytes of arrays, and what else a graph takes memory by. */
+interface CountedMemory extends GraphMemory {
+  /** Of ONNX. */
+  readonly nodes: number;
+}
+
 /** Goes through a run, and counts what is written. */
-export function graphMemory(graph: Graph, options: LoweringOptions): GraphMemory {
+export function graphMemory(graph: Graph, options: LoweringOptions): CountedMemory {
   const { model, inputs } = lowerGraph(runPasses(graph), options);
   const shapes = inferShapes(model);
   const order = executionOrder(model.nodes);
@@ -64,5 +70,5 @@ export function graphMemory(graph: Graph, options: LoweringOptions): GraphMemory
         : sum,
     0,
   );
-  return { weights, buffers: arena.resident };
+  return { weights, buffers: arena.resident, nodes: order.length };
 }

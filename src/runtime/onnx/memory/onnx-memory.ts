@@ -1,7 +1,7 @@
 /** @file The memory of the executor on ONNX Runtime, before a graph is compiled. */
 
 import type { MemoryModel } from '../../executor.ts';
-import { perBufferByte, perWeightByte, programBytes } from './calibration.ts';
+import { bytesPerNode, perBufferByte, perWeightByte, programBytes } from './calibration.ts';
 import { graphMemory } from './graph-memory.ts';
 
 /**
@@ -22,8 +22,11 @@ export function onnxMemory(convBlock = 16): MemoryModel {
         convBlock: flipWeights ? convBlock : 1,
         ...(halfWeights && { halfTypeOf: (name: string) => source?.half?.(name)?.type }),
       };
-      const { weights, buffers } = graphMemory(graph, options);
-      return { weights: perWeightByte * weights, buffers: perBufferByte * buffers };
+      const { weights, buffers, nodes } = graphMemory(graph, options);
+      return {
+        weights: perWeightByte * weights,
+        buffers: perBufferByte * buffers + bytesPerNode * nodes,
+      };
     },
   };
 }

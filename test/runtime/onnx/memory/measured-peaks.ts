@@ -1,7 +1,8 @@
 /**
  * @file Peaks of resident memory that were measured: `bench/step.ts` (UNet alone, texts given), the
  * whole process in its steps, on Linux with two threads; `isRun`: a run of `sdl-train` with the text
- * encoder trained. Full size is SD 1.5 with random weights and rank 16; the small ones have rank 4.
+ * encoder trained; those of SD 2.1 and SDXL in full size: whole runs, texts from the cache. Weights are
+ * random; full-size SD 1.5 has rank 16, the others in full size 8, the small ones 4.
  */
 
 import type { FamilyId } from '../../../../src/models/model-family.ts';
@@ -14,20 +15,28 @@ export interface MeasuredPeak {
   readonly batch: number;
   readonly checkpointing: boolean;
   readonly isRun: boolean;
+  readonly halfWeights: boolean;
   readonly gib: number;
 }
 
-type Row = readonly [side: number, batch: number, checkpointing: boolean, gib: number];
+type Row = readonly [
+  side: number,
+  batch: number,
+  checkpointing: boolean,
+  gib: number,
+  halfWeights?: boolean,
+];
 
 const of = (family: FamilyId, size: 'full' | 'small', isRun: boolean, rows: readonly Row[]) =>
   rows.map(
-    ([side, batch, checkpointing, gib]): MeasuredPeak => ({
+    ([side, batch, checkpointing, gib, halfWeights = false]): MeasuredPeak => ({
       family,
       size,
       side,
       batch,
       checkpointing,
       isRun,
+      halfWeights,
       gib,
     }),
   );
@@ -45,6 +54,11 @@ export const measuredPeaks: readonly MeasuredPeak[] = [
   ...of('sd1', 'full', true, [
     [512, 1, false, 9.56],
     [256, 1, true, 5.09],
+  ]),
+  ...of('sd2', 'full', false, [[512, 1, true, 5.5]]),
+  ...of('sdxl', 'full', false, [
+    [512, 1, true, 12.51],
+    [512, 1, true, 8.17, true],
   ]),
   ...of('sd1', 'small', false, [
     [256, 1, false, 0.407],

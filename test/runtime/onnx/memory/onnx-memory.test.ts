@@ -9,6 +9,7 @@ import { families } from '../../../../src/models/families.ts';
 import type { FamilyId } from '../../../../src/models/model-family.ts';
 import type { ModelSizes } from '../../../../src/models/sizes.ts';
 import { modelTensorShapes } from '../../../../src/models/tensor-shapes.ts';
+import type { ParameterSource } from '../../../../src/runtime/executor.ts';
 import { graphMemory } from '../../../../src/runtime/onnx/memory/graph-memory.ts';
 import { onnxMemory } from '../../../../src/runtime/onnx/memory/onnx-memory.ts';
 import { estimateMemory } from '../../../../src/train/memory-estimate.ts';
@@ -38,14 +39,29 @@ const smallSizes: Partial<Record<FamilyId, ModelSizes>> = {
   },
 };
 
+const stored: Pick<ParameterSource, 'half'> = {
+  half: () => ({ type: 'f16', read: () => new Uint16Array() }),
+};
+
 /** GiB as foretold. */
-function foretold({ family, size, side, batch, checkpointing, isRun }: MeasuredPeak): number {
+function foretold({
+  family,
+  size,
+  side,
+  batch,
+  checkpointing,
+  isRun,
+  ...rest
+}: MeasuredPeak): number {
+  const { halfWeights } = rest;
   const sizes = size === 'full' ? publishedSizes[family] : smallSizes[family]!;
   const shapes = modelTensorShapes(sizes);
   const model = { family: families[family], shapes, predictionType: 'epsilon' } as const;
   const modules = targetModules(model, { textEncoder: isRun });
   const layouts = (['unet', 'text_encoder'] as const)
-    .map((group) => loraLayout(group, modules, { rank: size === 'full' ? 16 : 4 }))
+    .map((group) =>
+      loraLayout(group, modules, { rank: size === 'small' ? 4 : family === 'sd1' ? 16 : 8 }),
+    )
     .filter((layout) => layout.size > 0);
   const shape = {
     batch,
@@ -57,15 +73,15 @@ function foretold({ family, size, side, batch, checkpointing, isRun }: MeasuredP
     clipSkip: 1,
     gradientCheckpointing: checkpointing,
     flipWeights: !checkpointing,
-    halfWeights: false,
+    halfWeights,
     keepsGraphs: true,
   };
-  return estimateMemory(model, layouts, [shape], options, onnxMemory()).total / 2 ** 30;
+  return estimateMemory(model, layouts, [shape], options, onnxMemory(), stored).total / 2 ** 30;
 }
 
 const titled = measuredPeaks.map((peak) => {
-  const { family, size, side, batch, checkpointing, isRun } = peak;
-  const how = `${checkpointing ? ' with checkpointing' : ''}${isRun ? ' and text encoder' : ''}`;
+  const { family, size, side, batch, checkpointing, isRun, halfWeights } = peak;
+  const how = `${checkpointing ? ' with checkpointing' : ''}${isRun ? ' and text encoder' : ''}${halfWeights ? ', weights in 16 bits' : ''}`;
   return [`${size} ${family}, ${batch} × ${side}${how}`, peak] as const;
 });
 
