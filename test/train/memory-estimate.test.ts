@@ -5,11 +5,10 @@ import { loraLayout } from '../../src/lora/lora-layout.ts';
 import { targetModules } from '../../src/lora/target-modules.ts';
 import { sd1 } from '../../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../../src/models/sd1/tensor-shapes.ts';
-import type { MemoryModel } from '../../src/runtime/executor.ts';
-import { graphMemory } from '../../src/runtime/onnx/memory/graph-memory.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { estimateMemory } from '../../src/train/memory-estimate.ts';
 import { tinySizes } from '../cli/tiny-run.ts';
+import { arrayMemory } from './array-memory.ts';
 
 const shapes = sd1TensorShapes(tinySizes);
 const model = { family: sd1, shapes, predictionType: 'epsilon' } as const;
@@ -17,20 +16,6 @@ const modules = targetModules(model);
 const layouts = (['unet', 'text_encoder'] as const).map((group) =>
   loraLayout(group, modules, { rank: 4 }),
 );
-/** ONNX Runtime's, without the calibration. */
-const memory: MemoryModel = {
-  program: 1000,
-  onGpu: false,
-  copiesOfVariables: 2,
-  sharesBuffers: false,
-  keepsHalfWeights: true,
-  ofGraph: (graph, { flipWeights, halfWeights }, source) =>
-    graphMemory(graph, {
-      flipWeights,
-      ...(halfWeights && { halfTypeOf: (name: string) => source?.half?.(name)?.type }),
-    }),
-};
-
 const estimate = (
   sides: readonly number[],
   gradientCheckpointing = false,
@@ -54,7 +39,7 @@ const estimate = (
       halfWeights,
       keepsGraphs,
     },
-    memory,
+    arrayMemory,
     { half: () => ({ type: 'f16', read: () => new Uint16Array() }) },
   );
 
