@@ -102,6 +102,13 @@ export function lowerGraph(
   const names = new Map<Node, ValueName>();
   const { byAddition, absorbed } = findFusedProducts(graph);
 
+  const wanted = new Map<string, NodeOf<'attentionGrad'>['attrs']['wrt'][]>();
+  for (const node of graph.nodes) {
+    if (node.op !== 'attentionGrad') continue;
+    const key = node.inputs.map(({ id }) => id).join();
+    wanted.set(key, [...(wanted.get(key) ?? []), node.attrs.wrt]);
+  }
+
   const addInput = (input: ModelInput): ValueName => {
     inputs.set(input.name, input);
     return input.name;
@@ -114,8 +121,11 @@ export function lowerGraph(
     const { name: key } = node.attrs;
     const { shape, op: source } = node;
     const type = half === 'f16' ? 'f16' : 'i16';
-    const name = addInput({ name: `half/${key}`, type, shape, source, key });
-    const value = emitter.widen(name, half);
+    // ONNX Runtime keeps a buffer for the next value of its shape, and weights of a shape come up again and
+    // again: without a shape, it is given back.
+    const flat = { shape: [sizeOf(shape)], isOpen: true };
+    const name = addInput({ name: `half/${key}`, type, ...flat, source, key });
+    const value = emitter.widen(name, half, shape);
     widened.set(node as Node, value);
     return value;
   };
@@ -155,6 +165,7 @@ export function lowerGraph(
         kernel: { shape: kernelShape, layout },
       });
     },
+    wantedGradients: ({ inputs }) => wanted.get(inputs.map(({ id }) => id).join()) ?? [],
     fusedProduct: (node) => byAddition.get(node),
   };
   const lowerNode = (node: Node): void => {
@@ -169,16 +180,16 @@ export function lowerGraph(
     const name = context.nameOf(node);
     names.set(node, emitter.emit('Identity', [name]));
   }
-  const results = [
-    ...[...graph.outputs].map(([name, node]) => [outputPrefix + name, node] as const),
-    ...[...graph.updates].map(([name, node]) => [updatePrefix + name, node] as const),
-  ];
+  const outputs = [...graph.outputs].map(([name, node]) => [outputPrefix + name, node] as const);
+  const updates = [...graph.updates].map(([name, node]) => [updatePrefix + name, node] as const);
+  const results = [...outputs, ...updates];
   const late = new Set(tail);
   for (const [name, node] of results)
     if (!late.has(node)) emitter.result(name, context.nameOf(node));
   tail.forEach(lowerNode);
-  // The group whose gradients come first in the backward pass is listed last.
-  for (const [name, node] of results.reverse()) {
+  // The group whose gradients come first in the backward pass is listed last; what is made of all groups,
+  // as the norm is, before them, since it would ask for the last group first.
+  for (const [name, node] of [...outputs, ...updates.reverse()]) {
     if (late.has(node)) emitter.result(name, context.nameOf(node));
   }
   const model: OnnxModel = {

@@ -59,17 +59,18 @@ export class OnnxEmitter {
   }
 
   /**
-   * A fed weight of 16 bits as floats, each time anew: what is widened is to be gone after its use.
-   * A bf16 weight is fed as i16, since ONNX Runtime's binding has no bf16.
+   * A weight of 16 bits, fed flat, as floats; each time anew: what is widened is to be gone after its
+   * use. A bf16 weight is fed as i16, since ONNX Runtime's binding has no bf16.
    */
-  widen(weight: ValueName, type: HalfType): ValueName {
-    const push = (opType: string, input: ValueName, to: OnnxType): ValueName => {
+  widen(weight: ValueName, type: HalfType, shape: Shape): ValueName {
+    const push = (opType: string, inputs: readonly ValueName[], to?: OnnxType): ValueName => {
       const output = this.#name();
-      const attributes = { to: onnxTypes[to] };
-      this.#widenings.push({ opType, domain: '', inputs: [input], outputs: [output], attributes });
+      const attributes: OnnxNode['attributes'] = to ? { to: onnxTypes[to] } : {};
+      this.#widenings.push({ opType, domain: '', inputs, outputs: [output], attributes });
       return output;
     };
-    return push('Cast', type === 'f16' ? weight : push('BitCast', weight, 'bf16'), 'f32');
+    const stored = type === 'f16' ? weight : push('BitCast', [weight], 'bf16');
+    return push('Reshape', [push('Cast', [stored], 'f32'), this.integers(shape)]);
   }
 
   /**

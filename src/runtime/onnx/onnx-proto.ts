@@ -25,6 +25,8 @@ export interface OnnxValue {
   readonly name: string;
   readonly type: OnnxType;
   readonly shape: readonly number[];
+  /** The model does not say how long its dimensions are: no buffer is planned by them. */
+  readonly isOpen?: boolean;
 }
 
 export interface OnnxInitializer extends OnnxValue {
@@ -104,7 +106,7 @@ function writeValue(writer: BinaryWriter, value: OnnxValue): void {
     message(type, 1, (tensor) => {
       integer(tensor, 1, onnxTypes[value.type]);
       message(tensor, 2, (shape) => {
-        for (const d of value.shape) message(shape, 1, (dim) => integer(dim, 1, d));
+        for (const d of value.shape) message(shape, 1, (dim) => value.isOpen || integer(dim, 1, d));
       });
     }),
   );

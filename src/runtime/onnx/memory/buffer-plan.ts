@@ -65,8 +65,11 @@ export function planBuffers(
     );
     return place === undefined ? undefined : rootOf(node.inputs[place]!);
   };
-  const halves = new Set(order.flatMap((x) => (x.opType === 'BitCast' ? x.outputs : [])));
-  const shapeText = (name: string) => `${halves.has(name) ? 'half' : ''}${shapes.get(name)}`;
+  const open = new Set(inputs.filter(({ isOpen }) => isOpen).map(({ name }) => name));
+  for (const { inputs: read, outputs: made, opType } of order) {
+    if (opType !== 'Reshape' && open.has(read[0]!)) for (const name of made) open.add(name);
+  }
+  const shapeText = (name: string) => (open.has(name) ? name : `${shapes.get(name)}`);
   for (const [place, node] of order.entries()) {
     for (const [i, name] of node.outputs.entries()) {
       if (outside.has(name)) continue;
@@ -85,7 +88,7 @@ export function planBuffers(
     }
     for (const name of node.inputs) {
       const root = rootOf(name);
-      if (count(root, -1) === 0 && !outside.has(root)) free.unshift(root);
+      if (count(root, -1) === 0 && !outside.has(root) && !open.has(root)) free.unshift(root);
     }
     for (const name of node.outputs) {
       if (!outside.has(name) && (uses.get(rootOf(name)) ?? 0) === 0) free.unshift(rootOf(name));

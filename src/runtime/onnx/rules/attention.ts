@@ -4,6 +4,7 @@ import type { AttentionAttrs, Node, NodeOf } from '../../../graph/ops.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 import { batchedProduct } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
+import { zeroAfter } from './zero-after.ts';
 
 /**
  * Scores of one block of heads and queries, in elements: 8 Mi are 32 MiB. Larger blocks are no faster,
@@ -115,9 +116,12 @@ function forward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attention'>
  * With P = softmax(q·kᵀ·s) and D = rowsum(ct·out): dv = Pᵀ·ct, dS = P·(ct·vᵀ - D), dq = s·dS·k,
  * dk = s·dSᵀ·q (Dao et al. 2022, arXiv:2205.14135, appendix B). D is subtracted by the product
  * itself: it is one more column of ct, beside one more column of v that is -1. The three gradients of
- * one attention share all of it, since the emitter emits nothing twice.
+ * one attention share all of it, since the emitter emits nothing twice. A block waits until all that is
+ * wanted of the one before is there: else the scores of all blocks would be kept from the first gradient
+ * to the last.
  */
-function backward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attentionGrad'>): ValueName {
+function backward(context: LoweringContext, node: NodeOf<'attentionGrad'>): ValueName {
+  const { emitter, nameOf } = context;
   const [q, k, v, out, ct] = node.inputs;
   const { heads, scale, causal, wrt } = node.attrs;
   const [n, queries] = q.shape as [number, number];
@@ -134,18 +138,33 @@ function backward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attentionG
   const [gRows, vColumn] = [joined(emitter, [gh, rows], 3), joined(emitter, [vh, column], 3)];
 
   const [headRanges, queryRanges] = blocksOf(q, k, node.attrs);
+  const wanted = context.wantedGradients(node);
+  let before: readonly ValueName[] = [];
   const gradientOf = (headRange: Range): ValueName => {
     const ofHeads = (x: ValueName) => cut(emitter, x, 1, heads, headRange);
     const [keysHere, valuesHere] = [ofHeads(kh), ofHeads(vColumn)];
     const parts = queryRanges.map((range) => {
       const here = (x: ValueName) => cut(emitter, ofHeads(x), 2, queries, range);
-      const p = probabilities(emitter, here(qh), keysHere, mask, scale);
-      if (wrt === 'v') return batchedProduct(emitter, p, here(gh), { transposeA: true });
-      const dp = batchedProduct(emitter, here(gRows), valuesHere, { transposeB: true });
-      const ds = emitter.emit('Mul', [p, dp]);
-      return wrt === 'q'
-        ? batchedProduct(emitter, ds, keysHere, { alpha: scale })
-        : batchedProduct(emitter, ds, here(qh), { transposeA: true, alpha: scale });
+      const late = (x: ValueName) =>
+        before.reduce(
+          (value, done) => emitter.emit('Add', [value, zeroAfter(emitter, done)]),
+          here(x),
+        );
+      const queriesHere = late(qh);
+      const p = probabilities(emitter, queriesHere, keysHere, mask, scale);
+      const ds = () => {
+        const dp = batchedProduct(emitter, late(gRows), valuesHere, { transposeB: true });
+        return emitter.emit('Mul', [p, dp]);
+      };
+      const of = {
+        q: () => batchedProduct(emitter, ds(), keysHere, { alpha: scale }),
+        k: () => batchedProduct(emitter, ds(), queriesHere, { transposeA: true, alpha: scale }),
+        v: () => batchedProduct(emitter, p, here(gh), { transposeA: true }),
+      };
+      const done = wanted.map((one) => of[one]());
+      const result = of[wrt]();
+      before = done;
+      return result;
     });
     return wrt === 'q'
       ? joined(emitter, parts, 2)

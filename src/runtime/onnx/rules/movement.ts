@@ -1,8 +1,9 @@
 /** @file Operations that move, repeat, sum or look up elements, in ONNX. */
 
-import type { Node, NodeOf } from '../../../graph/ops.ts';
+import type { NodeOf } from '../../../graph/ops.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
+import { zeroAfter } from './zero-after.ts';
 
 /** Source index of each target index: floor(i·from/to). */
 function nearestIndices(from: number, to: number): number[] {
@@ -57,22 +58,6 @@ function upsampleGrad(
   return emitter.emit('MatMul', [nearestMatrix(emitter, height, h), narrow]);
 }
 
-/**
- * An exact zero that is there only when `after` is: the sum of no elements of it. Adding it makes a
- * value wait without changing it, and keeps it from being merged with its twin.
- */
-function zeroAfter(emitter: OnnxEmitter, value: ValueName, after: Node): ValueName {
-  const flat =
-    after.shape.length === 0 ? emitter.emit('Reshape', [value, emitter.integers([1])]) : value;
-  const none = emitter.emit('Slice', [
-    flat,
-    emitter.integers([0]),
-    emitter.integers([0]),
-    emitter.integers([0]),
-  ]);
-  return emitter.emit('ReduceSum', [none], { attributes: { keepdims: 0 } });
-}
-
 export const movementRules: LoweringRules<
   | 'reshape'
   | 'transpose'
@@ -125,5 +110,5 @@ export const movementRules: LoweringRules<
     });
   },
   barrier: ({ emitter, nameOf }, { inputs: [x, after] }) =>
-    emitter.emit('Add', [nameOf(x), zeroAfter(emitter, nameOf(after), after)]),
+    emitter.emit('Add', [nameOf(x), zeroAfter(emitter, nameOf(after), after.shape.length === 0)]),
 };

@@ -16,6 +16,10 @@ export interface LoweringContext {
    * undefined.
    */
   arrangedKernel(node: Node, layout: KernelLayout): ValueName | undefined;
+  /** Which gradients the graph takes of the attention that one of them is of. */
+  wantedGradients(
+    node: NodeOf<'attentionGrad'>,
+  ): readonly NodeOf<'attentionGrad'>['attrs']['wrt'][];
   /** The product that an addition takes over into its own Gemm, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
 }
