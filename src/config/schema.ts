@@ -197,6 +197,12 @@ const dataSection = z.strictObject({
     .describe(
       'With a text encoder that is not trained: how many shuffles of each caption are encoded before the first step, for the visits to take from.',
     ),
+  emphasis: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Read (word), [word] and (word:1.3) in captions and previews as AUTOMATIC1111's web UI does: weights of words. With shuffleTags give each tag its own brackets. Off, brackets are text.",
+    ),
   captionDropout: z
     .number()
     .min(0)

@@ -239,12 +239,13 @@ export async function prepareRun(
   const usual = stableDiffusionSchedule();
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
   const { maxTokens, maxGradNorm, beta1, beta2 } = train;
-  const text = { tokenizer, maxTokens, clipSkip };
+  const { emphasis } = data;
+  const text = { tokenizer, maxTokens, clipSkip, emphasis };
   const frozenText = await encodeCaptions(options, base, dataset, executor, text);
   const networks = { executor, model, layouts, schedule, text, frozenText };
   const trainer = new LoraTrainer({
     ...networks,
-    step: { clipSkip, gradientCheckpointing },
+    step: { clipSkip, emphasis, gradientCheckpointing },
     microBatch,
     keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },

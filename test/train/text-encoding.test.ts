@@ -100,3 +100,21 @@ test('SDXL’s texts come from both encoders with the pooled text, and again fro
   await encode(['a dog'], 'b');
   expect(made).toBe(2);
 });
+
+test('emphasis: words weigh, and captions without brackets stay as they are', async () => {
+  const encode = async (caption: string, emphasis: boolean) => {
+    const encoder = new FrozenTextEncoder(() => tinyExecutor(), tinyModel, {
+      ...tinyText(),
+      emphasis,
+    });
+    return (await encoder.encode([caption]))['context']!.data as Float32Array;
+  };
+  const plain = await encode('a dog', false);
+  expect(await encode('a dog', true)).toEqual(plain);
+  const heavy = await encode('a (dog:1.5)', true);
+  const width = plain.length / 77;
+  // The word's token is the third; all are scaled alike to keep the mean.
+  const ratio = (token: number) => heavy[token * width]! / plain[token * width]!;
+  expect(ratio(2) / ratio(1)).toBeCloseTo(1.5, 4);
+  expect(ratio(40) / ratio(1)).toBeCloseTo(1, 4);
+});

@@ -110,6 +110,7 @@ export async function runCheck(
   const captions = checkCaptions(data.samples, createClipTokenizer(), {
     maxTokens,
     captionSeparator: config.data.captionSeparator,
+    emphasis: config.data.emphasis,
   });
   const memory = await checkMemory(base, data.buckets, captions, config);
   const page = {
