@@ -201,7 +201,7 @@ const dataSection = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "Read (word), [word] and (word:1.3) in captions and previews as AUTOMATIC1111's web UI does: weights of words. With shuffleTags give each tag its own brackets. Off, brackets are text.",
+      "Read (word), [word] and (word:1.3) in captions as weights of words, as AUTOMATIC1111's web UI does; what brackets hold is shuffled as one tag. Off, brackets are text.",
     ),
   captionDropout: z
     .number()
@@ -383,7 +383,9 @@ const previewSection = z.strictObject({
   prompts: z
     .array(z.union([text(), promptEntry]))
     .default([])
-    .describe('What to draw: texts, or entries with prompt, negativePrompt and seed.'),
+    .describe(
+      'What to draw: texts, or entries with prompt, negativePrompt and seed. Brackets such as (word:1.3) always weigh words, as in web UIs; \\( is a bracket.',
+    ),
   everySteps: count()
     .nullable()
     .default(null)

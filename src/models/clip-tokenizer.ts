@@ -1,7 +1,7 @@
 /** @file CLIP's tokenizer: captions into ids, in chunks of the text encoder's 77 positions. */
 
 import { Tokenizer } from '@huggingface/tokenizers';
-import { readEmphasis } from './emphasis.ts';
+import { readEmphasis, withoutEmphasis } from './emphasis.ts';
 import { cleanCaption } from './tokenizer-cleanup.ts';
 import { loadClipVocabulary } from './tokenizer-vocabulary.ts';
 
@@ -127,7 +127,7 @@ export function createClipTokenizer(): ClipTokenizer {
         throw new Error(`internal: maxTokens ${maxTokens} is no multiple of ${clipChunkTokens}`);
       }
       const texts = emphasis ? readEmphasis(text) : [{ text, weight: 1 }];
-      const clean = cleanCaption(texts.map((part) => part.text).join(''));
+      const clean = cleanCaption(emphasis ? withoutEmphasis(text) : text);
       // Each stretch on its own, so that no token has two weights.
       const encoded = texts.map((part) => ({ ...part, ids: encodeClean(cleanCaption(part.text)) }));
       const all = encoded.flatMap(({ ids }) => ids);

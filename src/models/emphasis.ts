@@ -57,9 +57,17 @@ export function readEmphasis(caption: string): readonly WeighedText[] {
   return joined.length > 0 ? joined : [{ text: '', weight: 1 }];
 }
 
+/** The caption's text alone, without brackets and weights. */
+export const withoutEmphasis = (caption: string): string =>
+  readEmphasis(caption)
+    .map(({ text }) => text)
+    .join('');
+
 /**
  * Multiplies each encoded token by its weight, and each chunk by what brings its mean back to where
- * it was, as AUTOMATIC1111's web UI does ("Original" emphasis). Weights of 1 change nothing.
+ * it was, as AUTOMATIC1111's web UI does ("Original" emphasis, for one prompt at a time); kohya's trainer
+ * takes one mean for all chunks of a caption. Pooled texts have no weights in either. Weights of 1 change
+ * nothing.
  *
  * @param encoded [rows, 77, d]
  * @param weights as many as tokens; undefined for none

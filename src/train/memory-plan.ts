@@ -31,6 +31,8 @@ export interface PlanRequest {
   /** Of the configuration: true stays true. */
   readonly gradientCheckpointing: boolean;
   readonly clipSkip: number;
+  /** Whether captions weigh their words; false unless given. */
+  readonly emphasis?: boolean;
   readonly memory: MemoryModel;
 }
 
@@ -41,11 +43,12 @@ function microBatches(batchSize: number): number[] {
 
 /** The memory of one way. */
 export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
-  const { model, layouts, shapesOf, clipSkip, memory } = request;
+  const { model, layouts, shapesOf, clipSkip, emphasis = false, memory } = request;
   const { gradientCheckpointing, microBatch, keepsGraphs } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
   const options = {
     clipSkip,
+    emphasis,
     gradientCheckpointing,
     flipWeights: !gradientCheckpointing,
     keepsGraphs,

@@ -103,20 +103,24 @@ async function encodeCaptions(
   const store = textStore(config.data.cacheDir, base, text.clipSkip);
   const options = captionOptions(config);
   const { preview, train } = config;
-  const prompts = preview.enabled ? preview.prompts : [];
-  const captions = new Set([
-    ...samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
-    ...prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt]),
-  ]);
+  const captions = new Set(
+    samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
+  );
+  const prompts = new Set(
+    preview.enabled
+      ? preview.prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt])
+      : [],
+  );
   const encoded = await encodeTexts({
     captions: [...captions],
+    prompts: [...prompts],
     model: base.checkpoint,
     text,
     store,
     createExecutor: async () => createExecutor(base.checkpoint, { flipWeights: false }),
     onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
   });
-  log('texts', { captions: captions.size, encoded });
+  log('texts', { captions: captions.size + prompts.size, encoded });
   return new FrozenTextEncoder(() => executor, base.checkpoint, text, store);
 }
 
@@ -190,7 +194,7 @@ async function planSteps(
   }
   const chunksOf = ({ caption, triggerWord }: CaptionSource) => {
     const text = withTriggerWord(caption, triggerWord, data.captionSeparator);
-    return tokenizer.chunk(text, { maxTokens }).chunks;
+    return tokenizer.chunk(text, { maxTokens, emphasis: data.emphasis }).chunks;
   };
   const chunks = [...new Set(samples.map(chunksOf))];
   const memory = await memoryModel();

@@ -57,7 +57,14 @@ export function tokenizeBatch(
   return tokens(captions, options, pad).ids;
 }
 
-/** What `encodedText` is fed: `ids` of every text encoder, where captions end, and what words weigh. */
+/** Whether any of the tokens weighs other than the others. */
+export const areWeighed = ({ tokenWeights }: Values): boolean =>
+  tokenWeights?.data.some((weight) => weight !== 1) ?? false;
+
+/**
+ * What `encodedText` is fed: `ids` of every text encoder, where captions end, and with emphasis what
+ * tokens weigh.
+ */
 export function tokenFeeds(
   { textEncoders, pooledFrom }: ModelFamily,
   captions: readonly string[],
@@ -127,7 +134,8 @@ export class FrozenTextEncoder {
   readonly #options: TextOptions;
   readonly #store: TextStore | undefined;
   readonly #held = new Map<string, EncodedChunk>();
-  #graph: Executable | undefined;
+  /** With weights of tokens and without: captions that have none are encoded alike in both ways. */
+  readonly #graphs = new Map<boolean, Executable>();
 
   /** @param executor asked for when a chunk is first not in the store */
   constructor(
@@ -142,9 +150,15 @@ export class FrozenTextEncoder {
     this.#store = store;
   }
 
-  /** `context` [n, t, d] of captions, all as long as the longest, and `pooled` [n, p] where there is. */
-  async encode(captions: readonly string[]): Promise<Values> {
-    const feeds = tokenFeeds(this.#model.family, captions, this.#options);
+  /**
+   * `context` [n, t, d] of captions, all as long as the longest, and `pooled` [n, p] where there is.
+   * @param emphasis whether they weigh their words; as the options say unless given
+   */
+  async encode(
+    captions: readonly string[],
+    emphasis: boolean = this.#options.emphasis ?? false,
+  ): Promise<Values> {
+    const feeds = tokenFeeds(this.#model.family, captions, { ...this.#options, emphasis });
     const chunks = feeds['ids']!.shape[1]!;
     const contexts: Float32Array[] = [];
     const pooled: Float32Array[] = [];
@@ -177,7 +191,8 @@ export class FrozenTextEncoder {
     if (pooledFrom !== null) {
       own['endRows'] = endRowsOf(own[idsInput(pooledFrom)]! as Tensor<'i32'>);
     }
-    const weights = own['tokenWeights']?.data;
+    const weights = areWeighed(own) ? own['tokenWeights']!.data : null;
+    if (weights === null) delete own['tokenWeights'];
     const key = `${own['ids']!.data}${weights ? ` weighing ${weights}` : ''}`;
     let chunk = this.#held.get(key);
     if (!chunk) {
@@ -204,13 +219,17 @@ export class FrozenTextEncoder {
   }
 
   async #encode(key: string, feeds: Values): Promise<EncodedChunk> {
-    if (!this.#graph) {
+    const emphasis = areWeighed(feeds);
+    let graph = this.#graphs.get(emphasis);
+    if (!graph) {
       const g = new GraphBuilder();
-      const text = encodedText(g, this.#model, { batch: 1, chunks: 1 }, this.#options);
+      const options = { ...this.#options, emphasis };
+      const text = encodedText(g, this.#model, { batch: 1, chunks: 1 }, options);
       const executor = await this.#executor();
-      this.#graph = await executor.compile(g.build(textOutputs(text)));
+      graph = await executor.compile(g.build(textOutputs(text)));
+      this.#graphs.set(emphasis, graph);
     }
-    const { context, pooled } = (await this.#graph.run(feeds)) as Record<string, Tensor<'f32'>>;
+    const { context, pooled } = (await graph.run(feeds)) as Record<string, Tensor<'f32'>>;
     if (this.#store) {
       await this.#store.cache.put(this.#storeKey(key, 'context'), context!);
       if (pooled) await this.#store.cache.put(this.#storeKey(key, 'pooled'), pooled);

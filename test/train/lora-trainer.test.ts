@@ -54,6 +54,7 @@ function makeTrainer(
       shuffleTags: false,
       keepTokens: 0,
       captionSeparator: ',',
+      emphasis: false,
       captionDropout: 0,
       variants: null,
     },

@@ -124,10 +124,23 @@ test('a run is dated by its day, or by SOURCE_DATE_EPOCH', () => {
 });
 
 function describeConfig(...overrides: string[]) {
+  return describeDataset(dataset, ...overrides);
+}
+
+function describeDataset(of: Dataset, ...overrides: string[]) {
   const config = configOf(...overrides);
-  const about = { base, dataset, plan: planOf(config), settings };
+  const about = { base, dataset: of, plan: planOf(config), settings };
   return describeRun(config, about, { startedAt: 86_400, sessionId: 5 });
 }
+
+test('tags are counted without the weights that captions give them', () => {
+  const of = { samples: [sample('a.png', { caption: '(Red hat, sun:1.3), [dog]' })], warnings: [] };
+  const tagsOf = (...overrides: string[]) => [
+    ...describeDataset(of, ...overrides).dataset.folders[0]!.tags.keys(),
+  ];
+  expect(tagsOf('data.emphasis=true')).toEqual(['red hat', 'sun', 'dog']);
+  expect(tagsOf()).toEqual(['(red hat', 'sun:1.3)', '[dog]']);
+});
 
 test('the description has the run in the words of its configuration', () => {
   const run = describeConfig('train.minSnrGamma=5', 'lora.textEncoder=false');
