@@ -16,6 +16,7 @@ import { type ClipTokenizer, createClipTokenizer } from '../models/clip-tokenize
 import { unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
+import type { BaseSettings } from './base-settings.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
@@ -31,10 +32,9 @@ import { RunFolder } from './run-folder.ts';
 import { limitedMemory, planText } from './run-memory.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
-import { settleBase } from './settle-base.ts';
 import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
-import type { TrainLoraOptions } from './train-options.ts';
+import type { RunOptions } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
 
 /** A run that is ready for its next step. */
@@ -68,7 +68,7 @@ function adapterLayouts({ lora }: Config, { checkpoint }: Base): LoraLayout[] {
 
 /** The latents of the data set; the VAE's memory is given back before the UNet is loaded. */
 function encodeDataset(
-  { config: { data }, createExecutor, onProgress }: TrainLoraOptions,
+  { config: { data }, createExecutor, onProgress }: RunOptions,
   { checkpoint, vaeKey }: Base,
   { samples }: Dataset,
 ): Promise<EncodedLatents> {
@@ -93,7 +93,7 @@ function captionOptions({ data, lora }: Config): CaptionOptions {
  * back before the UNet is loaded.
  */
 async function encodeCaptions(
-  { config, createExecutor, log, onProgress }: TrainLoraOptions,
+  { config, createExecutor, log, onProgress }: RunOptions,
   base: Base,
   { samples }: Dataset,
   executor: Executor,
@@ -141,7 +141,7 @@ function resumeNotice(state: RunState, formerSteps: number | null, totalSteps: n
 
 /** The state of an earlier run of the same inputs, its tensors put in place; or a new one. */
 async function beginOrResume(
-  { log, restart }: TrainLoraOptions,
+  { log, restart }: RunOptions,
   executor: Executor,
   layouts: readonly LoraLayout[],
   { statePath }: RunFolder,
@@ -181,7 +181,7 @@ function writeInitialVariables(executor: Executor, layouts: readonly LoraLayout[
 
 /** How steps are taken: as configured, or as fits the memory that is stated. */
 async function planSteps(
-  { config, memoryModel, log }: TrainLoraOptions,
+  { config, memoryModel, log }: RunOptions,
   { checkpoint }: Base,
   { samples }: Dataset,
   layouts: readonly LoraLayout[],
@@ -210,8 +210,9 @@ async function planSteps(
  * @throws UserError for anything that the user can mend
  */
 export async function prepareRun(
-  options: TrainLoraOptions,
+  options: RunOptions,
   base: Base,
+  settings: BaseSettings,
   own: (executor: Executor) => void,
 ): Promise<Run> {
   const { config, log, onProgress } = options;
@@ -230,7 +231,6 @@ export async function prepareRun(
   const flipWeights = !gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights });
   own(executor);
-  const settings = await settleBase(options, base, executor);
   writeInitialVariables(executor, layouts, train.seed);
   const fingerprint = runFingerprint(config, base, dataset, plan, settings);
   const folder = new RunFolder(config.output, fingerprint);

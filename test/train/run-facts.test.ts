@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load-config.ts';
+import { sizeConfig } from '../../src/config/size-config.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import type { BaseSettings } from '../../src/train/base-settings.ts';
@@ -24,7 +25,10 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const configOf = (...overrides: string[]) =>
-  loadConfig({ path: 'run.yaml', text: tinyConfig(dir), overrides, cwd: dir }).config;
+  sizeConfig(
+    loadConfig({ path: 'run.yaml', text: tinyConfig(dir), overrides, cwd: dir }).config,
+    null,
+  );
 
 const base: Base = {
   checkpoint: {
