@@ -20,6 +20,7 @@ import type { BaseSettings } from './base-settings.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
+import { hiddenScale } from './hidden-scale.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
 import type { StepWay } from './memory-plan.ts';
@@ -222,6 +223,8 @@ export async function prepareRun(
   const plan = planRun(dataset.samples, { ...train, flip: data.flip });
   const { checkpoint } = base;
   const layouts = adapterLayouts(config, base);
+  const scale = hiddenScale(layouts, config.output.format);
+  if (scale !== null) log('notice', { notice: scale });
   const tokenizer = createClipTokenizer();
   const way = await planSteps(options, base, dataset, layouts, tokenizer);
   const latents = await encodeDataset(options, base, dataset);

@@ -55,6 +55,13 @@ test('the size of the pictures is the base’s where nothing is said', async () 
   expect((await check()).out).toMatch(/trained at +512×512, as nothing tells the base's/);
 });
 
+test('an alpha that the adapter’s form hides from web UIs', async () => {
+  const { err } = await check('--set', 'output.format=peft', '--set', 'lora.alpha=1');
+  expect(err).toMatch(
+    /warning: alpha is not the rank, and the form peft .* at 2 times their strength/,
+  );
+});
+
 test('crops, small images, incomplete batches, duplicates, alike and long captions', async () => {
   await writePictures(at('images'), 4, 40);
   writeFileSync(at('images/4.txt'), 'a zibbo, picture 1');

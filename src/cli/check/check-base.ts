@@ -7,6 +7,7 @@ import type { Checkpoint } from '../../models/checkpoint.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { foreseeSettings, predictionNames } from '../../train/base-settings.ts';
+import { hiddenScale } from '../../train/hidden-scale.ts';
 import { type OpenModel, openModel } from '../../train/open-model.ts';
 import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
@@ -143,6 +144,8 @@ async function checkModel(
     );
   }
   const layouts = layoutsOf(model, lora);
+  const scale = hiddenScale(layouts, output.format);
+  if (scale !== null) warnings.push(scale);
   const facts: readonly (readonly [string, string])[] = [
     ['sizes', sizesText(model)],
     ...settled.facts,
