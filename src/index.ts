@@ -1,7 +1,7 @@
 /** @file The public API: train from a program, and read and write what training reads and writes. */
 
 export { loadConfig } from './config/load-config.ts';
-export type { Config } from './config/resolve-config.ts';
+export type { UnsizedConfig as Config } from './config/resolve-config.ts';
 export type { Executable, Executor, ParameterSource } from './runtime/executor.ts';
 export { createOnnxExecutor } from './runtime/onnx/onnx-executor.ts';
 export { createReferenceExecutor } from './runtime/reference/reference-executor.ts';

@@ -1,6 +1,6 @@
 /** @file The executor that a configuration asks for; loaded only when it is needed. */
 
-import type { Config } from '../config/resolve-config.ts';
+import type { UnsizedConfig } from '../config/resolve-config.ts';
 import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
 import { deviceText } from '../runtime/torch/device.ts';
@@ -48,7 +48,10 @@ export async function loadTorch() {
 }
 
 /** What a configuration says about libtorch. */
-export function torchChoice({ device, webui }: Pick<Config, 'device' | 'webui'>): TorchChoice {
+export function torchChoice({
+  device,
+  webui,
+}: Pick<UnsizedConfig, 'device' | 'webui'>): TorchChoice {
   const { torchDevice, precision, libtorch } = device;
   return {
     device: torchDevice,
@@ -60,8 +63,8 @@ export function torchChoice({ device, webui }: Pick<Config, 'device' | 'webui'>)
 
 /** The executor that is used; `auto` is libtorch where it finds a GPU, else ONNX Runtime. */
 async function chooseExecutor(
-  config: Pick<Config, 'device' | 'webui'>,
-): Promise<Exclude<Config['device']['executor'], 'auto'>> {
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+): Promise<Exclude<UnsizedConfig['device']['executor'], 'auto'>> {
   const { executor } = config.device;
   if (executor !== 'auto') return executor;
   try {
@@ -74,7 +77,9 @@ async function chooseExecutor(
 }
 
 /** What computes, in words: `libtorch 2.13.0, cuda:0, bf16`. */
-export async function executorText(config: Pick<Config, 'device' | 'webui'>): Promise<string> {
+export async function executorText(
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+): Promise<string> {
   const executor = await chooseExecutor(config);
   if (executor === 'reference') return 'plain loops (very slow)';
   if (executor === 'onnx') return `ONNX Runtime, ${config.device.provider}`;
@@ -84,7 +89,9 @@ export async function executorText(config: Pick<Config, 'device' | 'webui'>): Pr
 }
 
 /** What is known of the memory of a configuration's executor; of plain loops, ONNX Runtime's stands for it. */
-export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Promise<MemoryModel> {
+export async function memoryModel(
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+): Promise<MemoryModel> {
   if ((await chooseExecutor(config)) !== 'torch') return onnxMemory();
   const [{ chooseTorch }, { torchMemory }] = await Promise.all([
     loadTorch(),
@@ -95,7 +102,7 @@ export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Pro
 }
 
 /** A factory for the executor of a configuration. */
-export function executorFactory(config: Pick<Config, 'device' | 'webui'>): ExecutorFactory {
+export function executorFactory(config: Pick<UnsizedConfig, 'device' | 'webui'>): ExecutorFactory {
   return async (parameters, weightOptions) => {
     const { provider, threads } = config.device;
     const executor = await chooseExecutor(config);

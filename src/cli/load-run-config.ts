@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts';
 import { printConfig } from '../config/print-config.ts';
-import type { Config } from '../config/resolve-config.ts';
+import type { UnsizedConfig } from '../config/resolve-config.ts';
 import { findLoraFolder } from '../export/output-folder.ts';
 import { UserError } from '../tensor/user-error.ts';
 import { fetchBase } from './fetch-base.ts';
@@ -28,7 +28,7 @@ function moved(path: string, from: string, to: string): string {
  * portable packages keep the program in a folder of its own.
  * @throws UserError where the folder exists and holds no web UI
  */
-function locateWebUi(config: Config): Config {
+function locateWebUi(config: UnsizedConfig): UnsizedConfig {
   const { webui } = config;
   // A missing folder is `checkPaths`'s matter, which knows the line that names it.
   if (webui === null || !statSync(webui, { throwIfNoEntry: false })?.isDirectory()) return config;

@@ -23,8 +23,9 @@ function inWords(error: unknown): unknown {
   }
   if (outOfMemory.test(error.message)) {
     return new UserError(
-      `the memory is used up (${error.message.split('\n')[0]}); lower train.batchSize or data.resolution, ` +
-        'or set train.gradientCheckpointing: true',
+      `the memory is used up (${error.message.split('\n')[0]}); set device.memory: auto, which plans the run to fit ` +
+        'what is free (smaller parts of a batch, gradient checkpointing) or says what does not fit; or lower ' +
+        'train.batchSize or data.resolution, or set train.gradientCheckpointing: true',
     );
   }
   return error;

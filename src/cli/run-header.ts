@@ -1,31 +1,45 @@
 /** @file What a run is going to do, in a few lines before it starts. */
 
 import { basename, join } from 'node:path';
-import type { Config } from '../config/resolve-config.ts';
+import type { UnsizedConfig } from '../config/resolve-config.ts';
 import { scanDataset } from '../data/scan-folder.ts';
 import { finalFileName } from '../export/file-names.ts';
+import { foreseeSettings } from '../train/base-settings.ts';
 import { openModel } from '../train/open-model.ts';
 import { executorText } from './create-executor.ts';
 import { facts } from './format-table.ts';
 import { formatBytes, formatNumber, plural } from './format-units.ts';
+import { resolutionText } from './resolution-text.ts';
 import { shownPath } from './shown-path.ts';
 
 /** `rank 16, alpha 16, UNet and text encoder` */
-function adapterText({ rank, alpha, unet, textEncoder, convRank, convAlpha }: Config['lora']) {
+function adapterText({
+  rank,
+  alpha,
+  unet,
+  textEncoder,
+  convRank,
+  convAlpha,
+}: UnsizedConfig['lora']) {
   const parts = [unet ? 'UNet' : '', textEncoder ? 'text encoder' : ''].filter(Boolean);
   const conv = convRank === null ? '' : `, convolutions rank ${convRank}, alpha ${convAlpha}`;
   return `rank ${rank}, alpha ${formatNumber(alpha)}${conv}, ${parts.join(' and ')}`;
 }
 
 /** `500 steps of 1 image` */
-function lengthText({ steps, epochs, batchSize, gradientAccumulationSteps }: Config['train']) {
+function lengthText({
+  steps,
+  epochs,
+  batchSize,
+  gradientAccumulationSteps,
+}: UnsizedConfig['train']) {
   const length = steps !== null ? plural(steps, 'step') : plural(epochs ?? 0, 'epoch');
   const images = batchSize * gradientAccumulationSteps;
   const how = gradientAccumulationSteps > 1 ? ` (${gradientAccumulationSteps} × ${batchSize})` : '';
   return `${length}, ${plural(images, 'image')} a step${how}`;
 }
 
-function ratesText({ lora, train }: Config): string {
+function ratesText({ lora, train }: UnsizedConfig): string {
   const { unetLearningRate: unet, textEncoderLearningRate: text, lrSchedule, warmupSteps } = train;
   const rates = [
     lora.unet ? `UNet ${formatNumber(unet)}` : '',
@@ -35,14 +49,23 @@ function ratesText({ lora, train }: Config): string {
   return `${rates.join(', ')}; ${lrSchedule.replaceAll('_', ' ')}${warmup}`;
 }
 
-async function baseText({ base, vae }: Config): Promise<string> {
+/** The base, and the size of the pictures that it is trained with. */
+async function baseFacts(config: UnsizedConfig): Promise<[string, string][]> {
+  const { base, vae } = config;
   const { checkpoint, files, close } = await openModel(base, vae);
-  close();
-  const bytes = files.reduce((sum, { size }) => sum + size, 0);
-  return `${shownPath(base)}: ${checkpoint.family.name}, ${formatBytes(bytes)}`;
+  try {
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    return [
+      ['base', `${shownPath(base)}: ${checkpoint.family.name}, ${formatBytes(bytes)}`],
+      ...(vae === null ? [] : [['VAE', basename(vae)] as [string, string]]),
+      ['resolution', resolutionText(config, await foreseeSettings(checkpoint, config.train))],
+    ];
+  } finally {
+    close();
+  }
 }
 
-async function dataText({ data }: Config): Promise<string> {
+async function dataText({ data }: UnsizedConfig): Promise<string> {
   const { samples } = await scanDataset(data.folders, data);
   const trained = samples.filter((sample) => !sample.prior);
   const visits = trained.reduce((sum, { repeats }) => sum + repeats, 0);
@@ -59,13 +82,12 @@ async function dataText({ data }: Config): Promise<string> {
  * The header of a run.
  * @throws UserError where the base or the data set is unfit at first sight
  */
-export async function runHeader(config: Config): Promise<string> {
+export async function runHeader(config: UnsizedConfig): Promise<string> {
   const { threads } = config.device;
   const device = await executorText(config);
   const { output } = config;
   return facts([
-    ['base', await baseText(config)],
-    config.vae === null ? null : ['VAE', basename(config.vae)],
+    ...(await baseFacts(config)),
     ['data', await dataText(config)],
     ['adapter', adapterText(config.lora)],
     ['length', lengthText(config.train)],

@@ -3,7 +3,7 @@
 import { mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Level, pino } from 'pino';
-import type { Config } from '../config/resolve-config.ts';
+import type { UnsizedConfig } from '../config/resolve-config.ts';
 import { fileError } from '../weights/file-error.ts';
 
 /** Where the events of a run go. */
@@ -26,7 +26,7 @@ const levels: Readonly<Record<string, Level>> = {
  * Opens the log of `config.log`; an earlier run's lines stay. Nothing is written where the level is `silent`.
  * @throws UserError where the file cannot be written
  */
-export function openRunLog({ file, level }: Config['log']): RunLog {
+export function openRunLog({ file, level }: UnsizedConfig['log']): RunLog {
   if (level === 'silent') return { write: () => {}, close: () => {} };
   let fd: number;
   try {

@@ -13,13 +13,14 @@ import type { Terminal } from './terminal.ts';
 
 /** What is said of an event on the screen; null for those that are for the log alone. */
 function spoken(event: string, fields: Readonly<Record<string, unknown>>): string | null {
-  const { warning, notice, step, family, predicts, resolution, clipSkip } = fields;
+  const { warning, notice, step, family, predicts, resolution, trainedAt, clipSkip } = fields;
   if (event === 'warning') return `warning: ${warning}`;
   if (event === 'notice') return `note: ${notice}`;
   if (event === 'base') {
     const made = resolution === null ? '' : `; made at ${resolution} pixels`;
+    const trained = `; trained at ${trainedAt}`;
     const layer = clipSkip === null ? '' : `; clip skip ${clipSkip}`;
-    return `base: ${family}, predicts ${predicts}${made}${layer}`;
+    return `base: ${family}, predicts ${predicts}${made}${trained}${layer}`;
   }
   if (event === 'memory') return `memory: ${fields['plan']}`;
   if (event === 'resumed') return `going on after step ${step}, where this run was stopped`;

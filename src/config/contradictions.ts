@@ -90,8 +90,9 @@ const lora: Rule = ({ lora: l, train: t }) => [
   ...rate('train.unetLearningRate', t.unetLearningRate, 'lora.unet', l.unet),
 ];
 
-function sidesOf(resolution: FileConfig['data']['resolution']): readonly [number, number] {
-  return typeof resolution === 'number' ? [resolution, resolution] : resolution;
+/** None where the resolution is the base's. */
+function sidesOf(resolution: FileConfig['data']['resolution']): readonly number[] {
+  return typeof resolution === 'number' ? [resolution] : (resolution ?? []);
 }
 
 function notMultiple(key: string, value: number | null, step: number): Contradiction | null {
@@ -114,20 +115,24 @@ const resolution: Rule = ({ data, preview }) => {
     notMultiple('preview.height', preview.height, step),
     enabled && notMultiple('data.buckets.minSide', minSide, step),
     enabled && notMultiple('data.buckets.maxSide', maxSide, step),
-    minSide > maxSide &&
+    minSide !== null &&
+      maxSide !== null &&
+      minSide > maxSide &&
       rule(
         ['data.buckets.minSide', 'data.buckets.maxSide'],
         `data.buckets.minSide ${minSide} is above data.buckets.maxSide ${maxSide}`,
       ),
     enabled &&
-      minSide <= maxSide &&
+      minSide !== null &&
+      minSide <= (maxSide ?? minSide) &&
       short < minSide &&
       rule(
         ['data.resolution', 'data.buckets.minSide'],
         `data.resolution: ${short} is below data.buckets.minSide, ${minSide}: lower that`,
       ),
     enabled &&
-      minSide <= maxSide &&
+      maxSide !== null &&
+      (minSide ?? maxSide) <= maxSide &&
       long > maxSide &&
       rule(
         ['data.resolution', 'data.buckets.maxSide'],

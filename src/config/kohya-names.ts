@@ -61,6 +61,11 @@ const named: Readonly<Record<string, string>> = {
 };
 
 const withNote: readonly KohyaName[] = [
+  noted(
+    'weighted_captions',
+    'data.emphasis',
+    'weighed as in the web UI, each 75 tokens by themselves; commas in brackets are fine',
+  ),
   noted('save_precision', 'output.precision', 'fp16 is f16, float is f32'),
   noted('save_last_n_steps', 'output.keepLast', 'a number of files, not of steps'),
   noted('save_last_n_epochs', 'output.keepLast', 'a number of files'),

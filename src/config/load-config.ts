@@ -8,8 +8,9 @@ import { type ConfigProblem, explainIssue } from './explain-issue.ts';
 import { applyOverride, parseOverride } from './override.ts';
 import { pathKey, readYaml, setOwn } from './read-yaml.ts';
 import { refusal } from './refuse.ts';
-import { type Config, type HubModel, resolveConfig } from './resolve-config.ts';
+import { type HubModel, resolveConfig, type UnsizedConfig } from './resolve-config.ts';
 import { type FileConfig, fileSchema, sectionNames } from './schema.ts';
+import { sizeConfig } from './size-config.ts';
 
 /** Where a configuration comes from. */
 export interface ConfigRequest {
@@ -25,7 +26,8 @@ export interface ConfigRequest {
 
 /** A configuration with the origin of its values. */
 export interface LoadedConfig {
-  readonly config: Config;
+  /** With its sizes where the resolution is stated; else they follow from the base. */
+  readonly config: UnsizedConfig;
   /** `file:line` or `--set …` by the path of a value, as `data.folders.0.path`; no entry: a default. */
   readonly sources: ReadonlyMap<string, string>;
   /** What a default was derived from, by path. */
@@ -219,5 +221,7 @@ export function loadConfig({ path, text, overrides = [], cwd }: ConfigRequest): 
   }
   if (located.length > 0) throw refusal(show(located));
   const resolved = resolveConfig(fileSchema.parse(root), folder);
-  return { ...resolved, sources, path };
+  const { config } = resolved;
+  const isSized = config.data.resolution !== null;
+  return { ...resolved, config: isSized ? sizeConfig(config, null) : config, sources, path };
 }

@@ -21,21 +21,22 @@ type DeepReadonly<T> = T extends readonly (infer E)[]
 /** A preview's prompt; `seed` null: each of `preview.seeds`. */
 type Prompt = Exclude<Section<'preview'>['prompts'][number], string>;
 
-type Preview = Filled<Omit<Section<'preview'>, 'prompts'>, 'enabled' | 'width' | 'height'>;
+type Preview = Filled<Omit<Section<'preview'>, 'prompts'>, 'enabled'>;
 
 /**
- * The configuration of a run: plain values. Paths are absolute; `null` means "not wanted", but for
- * `repeats` (see the folder's name) and `threads` (automatic); a part's learning rate is 0 where
- * `lora` leaves that part out; `data.resolution` is [width, height].
+ * The configuration of a run before its base is opened: plain values. Paths are absolute; `null` means
+ * "not wanted", but for `repeats` (see the folder's name), `threads` (automatic) and sizes (as the base
+ * was made); a part's learning rate is 0 where `lora` leaves that part out; `data.resolution` is
+ * [width, height].
  */
-export type Config = DeepReadonly<
+export type UnsizedConfig = DeepReadonly<
   Omit<FileConfig, 'hub' | 'output' | 'lora' | 'data' | 'train' | 'preview' | 'log'> & {
     /** Without the token, which is shown and kept nowhere. */
     hub: Omit<Section<'hub'>, 'token'>;
     output: Filled<Section<'output'>, 'dir'>;
     lora: Filled<Section<'lora'>, 'alpha'>;
     data: Filled<Omit<Section<'data'>, 'resolution'>, 'cacheDir'> & {
-      resolution: [number, number];
+      resolution: [number, number] | null;
     };
     train: Filled<Section<'train'>, 'unetLearningRate' | 'textEncoderLearningRate'>;
     preview: Preview & { prompts: Prompt[] };
@@ -43,9 +44,23 @@ export type Config = DeepReadonly<
   }
 >;
 
+type Buckets = Section<'data'>['buckets'];
+
+/** The configuration of a run, with the sizes of its pictures. */
+export type Config = Omit<UnsizedConfig, 'data' | 'preview'> & {
+  readonly data: Omit<UnsizedConfig['data'], 'resolution' | 'buckets'> & {
+    readonly resolution: readonly [number, number];
+    readonly buckets: DeepReadonly<Filled<Buckets, 'minSide' | 'maxSide'>>;
+  };
+  readonly preview: Omit<UnsizedConfig['preview'], 'width' | 'height'> & {
+    readonly width: number;
+    readonly height: number;
+  };
+};
+
 /** A configuration and, for each default that came from elsewhere, what it came from. */
 export interface Resolved {
-  readonly config: Config;
+  readonly config: UnsizedConfig;
   /** By path, such as `lora.alpha` → `lora.rank`. */
   readonly derived: ReadonlyMap<string, string>;
   /** The base where it is on the hub; null where it is a path. */
@@ -74,9 +89,22 @@ function modelPath(cwd: string, path: string, webui: string | null, folder: stri
   return webui && bare ? join(webui, 'models', folder, path) : resolvePath(cwd, path);
 }
 
+/** Sizes that are left open, and what they follow from. */
+function openSizes({ data, preview }: FileConfig): readonly (readonly [string, string])[] {
+  const { minSide, maxSide } = data.buckets;
+  const sizes = [
+    ['data.resolution', data.resolution, 'base'],
+    ['data.buckets.minSide', minSide, 'half of data.resolution'],
+    ['data.buckets.maxSide', maxSide, 'twice data.resolution'],
+    ['preview.width', preview.width, 'data.resolution'],
+    ['preview.height', preview.height, 'data.resolution'],
+  ] as const;
+  return sizes.filter(([, given]) => given === null).map(([path, , from]) => [path, from]);
+}
+
 /** Fills in what depends on other values, and makes paths absolute. */
 export function resolveConfig(file: FileConfig, cwd: string): Resolved {
-  const derived = new Map<string, string>();
+  const derived = new Map(openSizes(file));
   function fill<T>(path: string, given: T | null, from: string, fallback: T): T {
     if (given !== null) return given;
     derived.set(path, from);
@@ -109,10 +137,10 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
   const { lora, data, train, preview } = file;
   const rate = train.learningRate;
   const textRate = 'train.textEncoderLearningRate';
-  const [width, height] =
+  const resolution: [number, number] | null =
     typeof data.resolution === 'number' ? [data.resolution, data.resolution] : data.resolution;
 
-  const config: Config = {
+  const config: UnsizedConfig = {
     base: id ? file.base : modelPath(cwd, file.base, webui, 'Stable-diffusion'),
     vae: file.vae === null ? null : modelPath(cwd, file.vae, webui, 'VAE'),
     webui,
@@ -122,7 +150,7 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
     data: {
       ...data,
       folders: data.folders.map((folder) => ({ ...folder, path: path(folder.path) })),
-      resolution: [width, height],
+      resolution,
       cacheDir: path(
         fill(
           'data.cacheDir',
@@ -152,8 +180,6 @@ export function resolveConfig(file: FileConfig, cwd: string): Resolved {
       prompts: preview.prompts.map((entry) =>
         typeof entry === 'string' ? { prompt: entry, negativePrompt: '', seed: null } : entry,
       ),
-      width: fill('preview.width', preview.width, 'data.resolution', width),
-      height: fill('preview.height', preview.height, 'data.resolution', height),
     },
     device: {
       ...file.device,

@@ -149,8 +149,14 @@ const bucketsSection = z.strictObject({
     .multipleOf(8)
     .default(64)
     .describe('Sides of the training pictures are multiples of so many pixels. SD 1.x wants 64.'),
-  minSide: side().default(256).describe('Shortest side of a bucket, in pixels.'),
-  maxSide: side().default(1024).describe('Longest side of a bucket, in pixels.'),
+  minSide: side()
+    .nullable()
+    .default(null)
+    .describe('Shortest side of a bucket, in pixels. Default: half the side of data.resolution.'),
+  maxSide: side()
+    .nullable()
+    .default(null)
+    .describe('Longest side of a bucket, in pixels. Default: twice the side of data.resolution.'),
   upscale: z
     .boolean()
     .default(true)
@@ -161,9 +167,10 @@ const dataSection = z.strictObject({
   folders: z.array(folderEntry).min(1).describe('The folders of images to learn from.'),
   resolution: z
     .union([side(), z.tuple([side(), side()])])
-    .default(512)
+    .nullable()
+    .default(null)
     .describe(
-      'Area of a training picture: one side of a square in pixels, or [width, height]. SD 1.5 was made at 512.',
+      'Area of a training picture: one side of a square in pixels, or [width, height]. Default: as the base was made (SD 1.x 512, SD 2.x 512 or 768, SDXL 1024); 512 where nothing tells.',
     ),
   buckets: bucketsSection
     .prefault({})
@@ -196,6 +203,12 @@ const dataSection = z.strictObject({
     .default(16)
     .describe(
       'With a text encoder that is not trained: how many shuffles of each caption are encoded before the first step, for the visits to take from.',
+    ),
+  emphasis: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Read (word), [word] and (word:1.3) in captions as weights of words, as AUTOMATIC1111's web UI does; what brackets hold is shuffled as one tag. Off, brackets are text.",
     ),
   captionDropout: z
     .number()
@@ -377,7 +390,9 @@ const previewSection = z.strictObject({
   prompts: z
     .array(z.union([text(), promptEntry]))
     .default([])
-    .describe('What to draw: texts, or entries with prompt, negativePrompt and seed.'),
+    .describe(
+      'What to draw: texts, or entries with prompt, negativePrompt and seed. Brackets such as (word:1.3) always weigh words, as in web UIs; \\( is a bracket.',
+    ),
   everySteps: count()
     .nullable()
     .default(null)

@@ -1,6 +1,7 @@
 /** @file Makes the text of one visit of a sample: trigger word, tag shuffle, dropout. */
 
 import { Rng } from '../tensor/rng.ts';
+import { bareTag, splitTags } from './split-tags.ts';
 
 /** How captions vary from visit to visit. */
 export interface CaptionOptions {
@@ -10,6 +11,8 @@ export interface CaptionOptions {
   readonly keepTokens: number;
   /** Between tags, such as `,`. */
   readonly captionSeparator: string;
+  /** Whether brackets are weights of words: what is in them stays together. */
+  readonly emphasis: boolean;
   /** Probability of an empty caption instead, 0 to 1. */
   readonly captionDropout: number;
   /** So many shuffles of each caption, one of which each visit takes; null: each visit has its own. */
@@ -37,12 +40,6 @@ export function hasTriggerWord(caption: string, triggerWord: string): boolean {
   return new RegExp(`(?<![\\p{L}\\p{N}_])${escaped}(?![\\p{L}\\p{N}_])`, 'iu').test(caption);
 }
 
-const tagsOf = (text: string, separator: string) =>
-  text
-    .split(separator)
-    .map((tag) => tag.trim())
-    .filter((tag) => tag !== '');
-
 /** What tags are joined with: the separator, and a blank where it is not one itself. */
 function joiner(separator: string): string {
   return separator.trim() === '' ? separator : `${separator.trim()} `;
@@ -62,13 +59,16 @@ export function withTriggerWord(
 /** The caption with its trigger word, and its tags shuffled by `rng`. */
 function shuffledCaption(
   { caption, triggerWord }: CaptionSource,
-  { keepTokens, captionSeparator }: CaptionOptions,
+  { keepTokens, captionSeparator, emphasis }: CaptionOptions,
   rng: Rng,
 ): string {
   const whole = withTriggerWord(caption, triggerWord, captionSeparator);
-  const tags = tagsOf(whole, captionSeparator);
-  const trigger = tagsOf(triggerWord ?? '', captionSeparator);
-  const leads = trigger.every((tag, i) => tag.toLowerCase() === tags[i]?.toLowerCase());
+  const tags = splitTags(whole, captionSeparator, emphasis);
+  const trigger = splitTags(triggerWord ?? '', captionSeparator, emphasis);
+  const readAlike = (tag: string, other = '') =>
+    (emphasis ? bareTag(tag) : tag).toLowerCase() ===
+    (emphasis ? bareTag(other) : other).toLowerCase();
+  const leads = trigger.every((tag, i) => readAlike(tag, tags[i]));
   const kept = Math.max(keepTokens, leads ? trigger.length : 0);
   const shuffled = rng.shuffled(tags.slice(kept));
   return [...tags.slice(0, kept), ...shuffled].join(joiner(captionSeparator));

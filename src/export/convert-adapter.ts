@@ -11,6 +11,7 @@ import type { AdapterFamily } from './kohya-metadata.ts';
 import { type AdapterFormat, layerKeys } from './names/tensor-keys.ts';
 import { pyFloat } from './python-text.ts';
 import type { AdapterLayer, ReadAdapter } from './read-adapter.ts';
+import { scaleNotice } from './scale-notice.ts';
 
 /** What a file in another form holds. */
 export interface ConvertedAdapter {
@@ -18,8 +19,8 @@ export interface ConvertedAdapter {
   readonly metadata: Metadata;
   /** Null where nothing tells; names are then those that SD 1.x and 2.x share. */
   readonly family: AdapterFamily | null;
-  /** Layers whose alpha is not their rank, which this form keeps beside the tensors. */
-  readonly scaledLayers: number;
+  /** What this form hides of the alphas from some readers; null where nothing. */
+  readonly scaleNotice: string | null;
 }
 
 const rankOf = ({ down }: AdapterLayer) => down.shape[0]!;
@@ -148,7 +149,9 @@ export function convertAdapter(
     tensors,
     metadata: convertedMetadata(layers, metadata, format, family),
     family,
-    scaledLayers:
-      format === 'kohya' ? 0 : layers.filter((layer) => alphaOf(layer) !== rankOf(layer)).length,
+    scaleNotice: scaleNotice(
+      layers.map((layer) => ({ rank: rankOf(layer), alpha: alphaOf(layer) })),
+      format,
+    ),
   };
 }

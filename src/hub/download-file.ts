@@ -7,11 +7,13 @@ import { dirname } from 'node:path';
 import { UserError } from '../tensor/user-error.ts';
 import { fileError } from '../weights/file-error.ts';
 import { HubAnswer, isPassing } from './hub-error.ts';
+import type { HubConnection } from './hub-fetch.ts';
 import type { HubSettings } from './hub-settings.ts';
 import type { HubFile } from './repository.ts';
 
 export interface DownloadOptions {
   readonly settings: HubSettings;
+  readonly fetch: HubConnection['fetch'];
   /** Of the file, on the hub. */
   readonly url: string;
   readonly file: HubFile;
@@ -66,7 +68,7 @@ async function writeAt(handle: FileHandle, bytes: Uint8Array, at: number): Promi
  * @throws what `fetch` throws where the connection is cut or stalls; what has come is written
  */
 async function fetchRest(partial: string, options: DownloadOptions): Promise<void> {
-  const { url, settings, file, onProgress, stallAfter = usualStall } = options;
+  const { url, settings, fetch, file, onProgress, stallAfter = usualStall } = options;
   const there = await sizeOf(partial);
   // Compression would change what a range means.
   const headers: Record<string, string> = { 'Accept-Encoding': 'identity' };

@@ -4,6 +4,7 @@ import { UserError } from '../tensor/user-error.ts';
 import { chooseFiles } from './choose-files.ts';
 import { downloadFile } from './download-file.ts';
 import { hubError, isNetworkError } from './hub-error.ts';
+import { connectHub, type HubConnection } from './hub-fetch.ts';
 import { type HubRequest, type HubSettings, hubSettings } from './hub-settings.ts';
 import { type HubFile, type Repository, readRepository } from './repository.ts';
 import {
@@ -43,6 +44,7 @@ const fileUrl = ({ repo }: HubRequest, { endpoint }: HubSettings, commit: string
 async function download(
   request: HubRequest,
   settings: HubSettings,
+  { fetch }: HubConnection,
   { commit, files }: Repository,
   { onProgress, stallAfter, wait = usualWait }: FetchOptions,
 ): Promise<string> {
@@ -57,6 +59,7 @@ async function download(
     const { path } = file;
     await downloadFile({
       settings,
+      fetch,
       url: fileUrl(request, settings, commit, path),
       file,
       target: blobPath(folder, file),
@@ -89,11 +92,15 @@ export async function fetchModel(request: HubRequest, options: FetchOptions): Pr
         'run once without HF_HUB_OFFLINE',
     );
   }
+  const connection = await connectHub(settings.proxy);
   try {
-    const repository = await readRepository(request, settings, options.wait ?? usualWait);
-    return await download(request, settings, repository, options);
+    const wait = options.wait ?? usualWait;
+    const repository = await readRepository(request, settings, connection, wait);
+    return await download(request, settings, connection, repository, options);
   } catch (error) {
     if (found && isNetworkError(error)) return found.path;
     throw hubError(error, request, settings);
+  } finally {
+    await connection.close();
   }
 }

@@ -20,12 +20,26 @@ export class HubAnswer extends Error {
 /** Whether the same question may get another answer soon. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof HubAnswer) return error.status === 429 || error.status >= 500;
-  return isNetworkError(error);
+  return isNetworkError(error) && proxyStatus(error) === null;
 }
 
 /** Whether `fetch` could not connect, or was cut off: then its error has a cause, which says how. */
 export function isNetworkError(error: unknown): error is Error {
   return error instanceof TypeError && error.cause instanceof Error;
+}
+
+/** The status with which a proxy refused to connect, which is in one of the causes; or null. */
+function proxyStatus(error: Error): number | null {
+  const status = /^Proxy .*\((\d{3})\)/.exec(error.message)?.[1];
+  if (status !== undefined) return Number(status);
+  return error.cause instanceof Error ? proxyStatus(error.cause) : null;
+}
+
+/** Where a proxy is and which variable names it, without its password. */
+function proxyText({ endpoint, proxy }: HubSettings): string | null {
+  const isTls = endpoint.startsWith('https:');
+  const address = proxy && (isTls ? (proxy.https ?? proxy.http) : proxy.http);
+  return address && `the proxy ${new URL(address).host} of ${isTls ? 'HTTPS_PROXY' : 'HTTP_PROXY'}`;
 }
 
 const networkReasons: Readonly<Record<string, string>> = {
@@ -70,7 +84,18 @@ export function hubError(error: unknown, request: HubRequest, settings: HubSetti
   }
   if (!isNetworkError(error)) return error;
   const { code, message } = error.cause as NodeJS.ErrnoException;
-  const why = (code && networkReasons[code]) || code || message;
+  const proxy = proxyText(settings);
+  const refused = proxyStatus(error);
+  if (refused !== null) {
+    const remedy =
+      refused === 407
+        ? 'it wants a user and a password, as http://user:password@host:port'
+        : 'ask who runs it, or except the host with NO_PROXY';
+    return new UserError(`${name}: ${proxy ?? 'the proxy'} refuses (${refused}): ${remedy}`);
+  }
+  const reason = (code && networkReasons[code]) || code || message;
+  const why =
+    proxy === null ? reason : `${reason}; asked through ${proxy}, unless NO_PROXY excepts it`;
   return new UserError(
     `${name}: ${new URL(settings.endpoint).host} cannot be reached (${why}); run the same command again when it can, ` +
       'what was downloaded is kept',

@@ -4,6 +4,7 @@ import { HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { UserError } from '../tensor/user-error.ts';
 import { shown } from '../weights/file-error.ts';
 import { HubAnswer, isNetworkError, isPassing } from './hub-error.ts';
+import type { HubConnection } from './hub-fetch.ts';
 import type { HubRequest, HubSettings } from './hub-settings.ts';
 
 /** One file on the hub. */
@@ -31,12 +32,13 @@ const mostAttempts = 3;
  * taken from the answer itself.
  */
 async function ask<T>(
-  action: (options: { readonly fetch: typeof fetch }) => Promise<T>,
+  action: (options: Pick<HubConnection, 'fetch'>) => Promise<T>,
+  { fetch }: HubConnection,
   wait: number,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     let code: string | null = null;
-    const noting: typeof fetch = async (input, init) => {
+    const noting: HubConnection['fetch'] = async (input, init) => {
       const response = await fetch(input, init);
       code = response.headers.get('X-Error-Code');
       return response;
@@ -61,7 +63,7 @@ function isPlainPath(path: string): boolean {
 
 async function readFiles(
   { repo }: HubRequest,
-  access: { readonly hubUrl: string; readonly fetch: typeof fetch },
+  access: { readonly hubUrl: string } & Pick<HubConnection, 'fetch'>,
   commit: string,
 ): Promise<HubFile[]> {
   const files: HubFile[] = [];
@@ -89,6 +91,7 @@ async function readFiles(
 export async function readRepository(
   request: HubRequest,
   { endpoint, token }: HubSettings,
+  connection: HubConnection,
   wait: number,
 ): Promise<Repository> {
   const { repo, revision } = request;
@@ -97,10 +100,15 @@ export async function readRepository(
     const additionalFields: 'sha'[] = ['sha'];
     const { sha: commit } = await ask(
       (own) => modelInfo({ ...access, ...own, name: repo, revision, additionalFields }),
+      connection,
       wait,
     );
     if (!/^[0-9a-f]{40}$/.test(commit)) throw new TypeError('no commit');
-    const files = await ask((own) => readFiles(request, { ...access, ...own }, commit), wait);
+    const files = await ask(
+      (own) => readFiles(request, { ...access, ...own }, commit),
+      connection,
+      wait,
+    );
     return { commit, files };
   } catch (error) {
     if (error instanceof HubAnswer || isNetworkError(error)) throw error;

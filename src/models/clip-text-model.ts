@@ -2,6 +2,7 @@
 
 import type { GraphBuilder } from '../graph/graph-builder.ts';
 import type { Node } from '../graph/ops.ts';
+import { weighTokens } from './emphasis.ts';
 import { countAt, layerNorm, linear, type Scope } from './layers.ts';
 
 /** Hidden size of one attention head in every published CLIP text model. */
@@ -96,6 +97,8 @@ export interface TextContextOptions extends ClipOptions {
   readonly clipSkip?: number;
   /** `kohya` unless given. */
   readonly join?: ChunkJoin;
+  /** Of each token, as many as ids; none unless given. */
+  readonly weights?: Node | undefined;
 }
 
 /** Ids [n, 77], or [n, chunks, 77], as rows [n·chunks, 77]: each chunk is encoded on its own. */
@@ -136,8 +139,8 @@ export function chunksOf(ids: Node): number {
 export function textContext(
   s: Scope,
   ids: Node,
-  { clipSkip = 1, join, ...clip }: TextContextOptions = {},
+  { clipSkip = 1, join, weights, ...clip }: TextContextOptions = {},
 ): Node {
   const encoded = skipLayers(s, clipTextModel(s, chunkRows(s.g, ids), clip), clipSkip);
-  return joinChunks(s.g, encoded, chunksOf(ids), join);
+  return joinChunks(s.g, weighTokens(s.g, encoded, weights), chunksOf(ids), join);
 }

@@ -1,6 +1,7 @@
 /** @file CLIP's tokenizer: captions into ids, in chunks of the text encoder's 77 positions. */
 
 import { Tokenizer } from '@huggingface/tokenizers';
+import { readEmphasis, withoutEmphasis } from './emphasis.ts';
 import { cleanCaption } from './tokenizer-cleanup.ts';
 import { loadClipVocabulary } from './tokenizer-vocabulary.ts';
 
@@ -19,6 +20,8 @@ interface ChunkOptions {
   readonly maxTokens?: number;
   /** Chunks to return at least, the rest being empty ones, so that a batch has one shape; 1 unless told. */
   readonly minChunks?: number;
+  /** Reads the weights of `(word:1.3)`; false unless told. */
+  readonly emphasis?: boolean;
   /** Fills a chunk after its closing id: 49407 (SD 1.x) unless told, 0 for OpenCLIP. */
   readonly pad?: number;
   /** Opens a chunk; 49406 unless told. */
@@ -31,6 +34,8 @@ interface ChunkOptions {
 interface ChunkedCaption {
   /** Token ids, i32[chunks * 77]. */
   readonly ids: Int32Array;
+  /** Of each id, f32[chunks * 77]: 1 but for what a caption emphasizes. */
+  readonly weights: Float32Array;
   /** Chunks in `ids`. */
   readonly chunks: number;
   /** Tokens of the whole caption, before anything was cut. */
@@ -116,22 +121,28 @@ export function createClipTokenizer(): ClipTokenizer {
     encode: (text) => encodeClean(cleanCaption(text)),
     decode,
     chunk(text, options = {}) {
-      const { maxTokens = clipChunkTokens, minChunks = 1 } = options;
+      const { maxTokens = clipChunkTokens, minChunks = 1, emphasis = false } = options;
       const { pad = clipEos, bos = clipBos, eos = clipEos } = options;
       if (maxTokens < clipChunkTokens || maxTokens % clipChunkTokens !== 0) {
         throw new Error(`internal: maxTokens ${maxTokens} is no multiple of ${clipChunkTokens}`);
       }
-      const clean = cleanCaption(text);
-      const all = encodeClean(clean);
+      const texts = emphasis ? readEmphasis(text) : [{ text, weight: 1 }];
+      const clean = cleanCaption(emphasis ? withoutEmphasis(text) : text);
+      // Each stretch on its own, so that no token has two weights.
+      const encoded = texts.map((part) => ({ ...part, ids: encodeClean(cleanCaption(part.text)) }));
+      const all = encoded.flatMap(({ ids }) => ids);
+      const allWeights = encoded.flatMap(({ ids, weight }) => ids.map(() => weight));
       const kept = all.slice(0, maxTokens);
       const chunks = Math.max(1, minChunks, Math.ceil(kept.length / clipChunkTokens));
       const ids = new Int32Array(chunks * clipPositions).fill(pad);
+      const weights = new Float32Array(ids.length).fill(1);
       for (let chunk = 0; chunk < chunks; chunk++) {
-        const part = kept.slice(chunk * clipChunkTokens, (chunk + 1) * clipChunkTokens);
-        ids.set([bos, ...part, eos], chunk * clipPositions);
+        const [from, to] = [chunk * clipChunkTokens, (chunk + 1) * clipChunkTokens];
+        ids.set([bos, ...kept.slice(from, to), eos], chunk * clipPositions);
+        weights.set(allWeights.slice(from, Math.min(to, kept.length)), chunk * clipPositions + 1);
       }
       const cutText = all.length > maxTokens ? textBeyond(clean, decode(kept)) : null;
-      return { ids, chunks, tokens: all.length, cutText };
+      return { ids, weights, chunks, tokens: all.length, cutText };
     },
   };
 }

@@ -39,6 +39,8 @@ export interface EncoderNodes {
   readonly ids: Node;
   readonly heads: number | undefined;
   readonly activation: ClipActivation;
+  /** Of each token, f32, as many as ids; undefined where all weigh the same. */
+  readonly weights: Node | undefined;
 }
 
 /** What the UNet is given of the captions. */
@@ -52,6 +54,8 @@ export interface TextNodes {
 export interface TextOptions {
   /** Which of the text encoder's layers is read, 1 the last. */
   readonly clipSkip: number;
+  /** Whether tokens have weights; false unless given. */
+  readonly emphasis?: boolean;
 }
 
 /** A family of models that differ in their weights and sizes alone. */

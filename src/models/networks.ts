@@ -65,7 +65,7 @@ export const idsInput = (network: string): string => network.replace('text_encod
 
 /**
  * The captions encoded in the graph. It is fed `ids` i32 [n, chunks, 77] of each text encoder (`ids`,
- * `ids_2`), and `endRows` i32 [n] where the family asks for it.
+ * `ids_2`), `endRows` i32 [n] where the family asks for it, and `tokenWeights` f32 [n, chunks, 77] for emphasis.
  */
 export function encodedText(
   g: GraphBuilder,
@@ -73,12 +73,15 @@ export function encodedText(
   { batch, chunks }: { readonly batch: number; readonly chunks: number },
   { adapter, ...options }: TextOptions & { readonly adapter?: Adapter | undefined },
 ): TextNodes {
+  const shape = [batch, chunks, clipPositions];
+  const weights = options.emphasis ? g.input('tokenWeights', shape) : undefined;
   const encoders = model.family.textEncoders.map(
     ({ network, activation }, i): EncoderNodes => ({
       scope: networkScope(g, model.shapes, network, { adapter }),
-      ids: g.input(idsInput(network), [batch, chunks, clipPositions], 'i32'),
+      ids: g.input(idsInput(network), shape, 'i32'),
       heads: model.heads?.text?.[i],
       activation,
+      weights,
     }),
   );
   return model.family.encodeText(encoders, () => g.input('endRows', [batch], 'i32'), options);

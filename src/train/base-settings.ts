@@ -78,6 +78,29 @@ function resolutionOf({ hints, family, sizes }: Checkpoint, prediction: Predicti
   return sizes.unet.channels[0] === publishedChannels ? family.resolution[prediction] : null;
 }
 
+/** What is known of a base without running it. */
+export interface ForeseenSettings extends BaseSettings {
+  /** Whether its prediction type, and what follows from it, is only known once the base is tried out. */
+  readonly needsTrial: boolean;
+}
+
+/**
+ * How a base is going to be trained, as far as that can be told without running it; where it has to be
+ * tried out, as for velocity, which goes with the larger pictures.
+ * @throws UserError as `baseSettings`
+ */
+export async function foreseeSettings(
+  checkpoint: Checkpoint,
+  wanted: WantedSettings,
+): Promise<ForeseenSettings> {
+  let needsTrial = false;
+  const settings = await baseSettings(checkpoint, wanted, async () => {
+    needsTrial = true;
+    return 'v_prediction';
+  });
+  return { ...settings, needsTrial };
+}
+
 /**
  * Settles how a base is trained.
  * @param tryPrediction asked only where neither file nor family tells what the UNet predicts

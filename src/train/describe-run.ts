@@ -8,6 +8,7 @@ import type {
   RunDescription,
 } from '../export/kohya-metadata.ts';
 import { countTags } from '../export/tag-frequency.ts';
+import { withoutEmphasis } from '../models/emphasis.ts';
 import type { BaseSettings } from './base-settings.ts';
 import type { Base } from './open-base.ts';
 import type { Dataset, TrainSample } from './read-dataset.ts';
@@ -28,13 +29,13 @@ export function runDate(now: number, sourceDateEpoch: string | undefined): numbe
   return Math.floor(now / 1000 / secondsOfDay) * secondsOfDay;
 }
 
-function folderOf(path: string, samples: readonly TrainSample[]): DatasetFolder {
+function folderOf(path: string, samples: readonly TrainSample[], emphasis: boolean): DatasetFolder {
   return {
     name: basename(path),
     repeats: samples[0]!.repeats,
     images: samples.length,
     regularization: samples[0]!.prior,
-    tags: countTags(samples.map(({ caption }) => caption)),
+    tags: countTags(samples.map(({ caption }) => (emphasis ? withoutEmphasis(caption) : caption))),
   };
 }
 
@@ -58,7 +59,7 @@ function describeDataset(config: Config, { samples }: Dataset): DatasetDescripti
     Math.abs(header.width / header.height - bucket.width / bucket.height),
   );
   return {
-    folders: Array.from(byFolder, ([path, inside]) => folderOf(path, inside)),
+    folders: Array.from(byFolder, ([path, inside]) => folderOf(path, inside, data.emphasis)),
     resolution: data.resolution,
     buckets: Array.from(byBucket.values(), (inside) => ({
       ...inside[0]!.bucket,

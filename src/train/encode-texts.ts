@@ -10,6 +10,8 @@ import { FrozenTextEncoder, type TextOptions, type TextStore } from './text-enco
 export interface EncodeTextsOptions {
   /** Each caption once. */
   readonly captions: readonly string[];
+  /** What previews are drawn from, which always weighs its words; none unless given. */
+  readonly prompts?: readonly string[];
   readonly model: NetworkModel;
   readonly text: TextOptions;
   readonly store: TextStore;
@@ -23,7 +25,7 @@ export interface EncodeTextsOptions {
  * @returns whether anything had to be encoded
  */
 export async function encodeTexts(options: EncodeTextsOptions): Promise<boolean> {
-  const { captions, model, text, store, createExecutor, onProgress } = options;
+  const { captions, prompts = [], model, text, store, createExecutor, onProgress } = options;
   let executor: Executor | undefined;
   const encoder = new FrozenTextEncoder(
     async () => {
@@ -35,9 +37,14 @@ export async function encodeTexts(options: EncodeTextsOptions): Promise<boolean>
     store,
   );
   try {
+    const total = captions.length + prompts.length;
     for (const [i, caption] of captions.entries()) {
       await encoder.encode([caption]);
-      onProgress(i + 1, captions.length);
+      onProgress(i + 1, total);
+    }
+    for (const [i, prompt] of prompts.entries()) {
+      await encoder.encode([prompt], true);
+      onProgress(captions.length + i + 1, total);
     }
   } finally {
     await executor?.dispose();

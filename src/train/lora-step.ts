@@ -32,6 +32,8 @@ export interface StepShape {
 
 export interface StepOptions {
   readonly clipSkip: number;
+  /** Whether captions weigh their words; false unless given. */
+  readonly emphasis?: boolean;
   readonly gradientCheckpointing: boolean;
 }
 
@@ -47,14 +49,14 @@ function forwardAndBackward(
   model: StepModel,
   layouts: readonly LoraLayout[],
   { batch, height, width, text }: StepShape,
-  clipSkip: number,
+  { clipSkip, emphasis = false }: StepOptions,
 ) {
   const adapter = loraAdapter(g, layouts);
   const inputs = lossInputs(g, [batch, 4, height, width]);
   const conditions =
     'tokens' in text
       ? fedText(g, model, { batch, ...text })
-      : encodedText(g, model, { batch, ...text }, { clipSkip, adapter });
+      : encodedText(g, model, { batch, ...text }, { clipSkip, emphasis, adapter });
   const prediction = predict(g, model, noisyLatents(g, inputs), conditions, { adapter });
   const target = lossTarget(g, inputs, model.predictionType);
   const { loss, perSample } = diffusionLoss(g, prediction, target, inputs.weight);
@@ -69,9 +71,9 @@ export function idleFactors(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shape: StepShape,
-  { clipSkip }: StepOptions,
+  options: StepOptions,
 ): IdleRange[][] {
-  const { gradients } = forwardAndBackward(new GraphBuilder(), model, layouts, shape, clipSkip);
+  const { gradients } = forwardAndBackward(new GraphBuilder(), model, layouts, shape, options);
   return layouts.map((layout, i) => idleRanges(layout, gradients[i]!));
 }
 
@@ -85,10 +87,10 @@ export function gradientGraph(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shape: StepShape,
-  { clipSkip, gradientCheckpointing }: StepOptions,
+  options: StepOptions,
 ): Graph {
   const g = new GraphBuilder();
-  const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, clipSkip);
+  const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, options);
   const updates: Record<string, Node> = {};
   const squares: Node[] = [];
   for (const [i, layout] of layouts.entries()) {
@@ -103,7 +105,7 @@ export function gradientGraph(
   }
   const normSquared = squares.reduce((a, b) => g.add(a, b));
   const graph = g.build({ loss, perSample, normSquared }, updates);
-  return gradientCheckpointing ? rematerialize(graph, loss) : graph;
+  return options.gradientCheckpointing ? rematerialize(graph, loss) : graph;
 }
 
 /**

@@ -33,6 +33,8 @@ export interface PlanRequest {
   /** Of the configuration: true stays true. */
   readonly gradientCheckpointing: boolean;
   readonly clipSkip: number;
+  /** Whether captions weigh their words; false unless given. */
+  readonly emphasis?: boolean;
   readonly memory: MemoryModel;
   /** To know what weights are stored in. */
   readonly weights: Pick<ParameterSource, 'half'>;
@@ -45,11 +47,12 @@ function microBatches(batchSize: number): number[] {
 
 /** The memory of one way. */
 export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
-  const { model, layouts, shapesOf, clipSkip, memory, weights } = request;
+  const { model, layouts, shapesOf, clipSkip, emphasis = false, memory, weights } = request;
   const { gradientCheckpointing, microBatch, keepsGraphs, halfWeights } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
   const options = {
     clipSkip,
+    emphasis,
     gradientCheckpointing,
     flipWeights: !gradientCheckpointing,
     halfWeights,

@@ -16,9 +16,11 @@ import { type ClipTokenizer, createClipTokenizer } from '../models/clip-tokenize
 import { unetFeeds } from '../models/networks.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { f32 } from '../tensor/tensor.ts';
+import type { BaseSettings } from './base-settings.ts';
 import { describeRun, runDate } from './describe-run.ts';
 import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
+import { hiddenScale } from './hidden-scale.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
 import { type StepWay, wayAsConfigured } from './memory-plan.ts';
@@ -31,10 +33,9 @@ import { RunFolder } from './run-folder.ts';
 import { limitedMemory, planText } from './run-memory.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
-import { settleBase } from './settle-base.ts';
 import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
-import { type TrainLoraOptions, usedOnce } from './train-options.ts';
+import { type RunOptions, usedOnce } from './train-options.ts';
 import { type Fingerprint, loadState, type RunState, setStateAside } from './train-state.ts';
 
 /** A run that is ready for its next step. */
@@ -68,7 +69,7 @@ function adapterLayouts({ lora }: Config, { checkpoint }: Base): LoraLayout[] {
 
 /** The latents of the data set; the VAE's memory is given back before the UNet is loaded. */
 function encodeDataset(
-  { config: { data }, createExecutor, onProgress }: TrainLoraOptions,
+  { config: { data }, createExecutor, onProgress }: RunOptions,
   { checkpoint, vaeKey }: Base,
   { samples }: Dataset,
 ): Promise<EncodedLatents> {
@@ -93,7 +94,7 @@ function captionOptions({ data, lora }: Config): CaptionOptions {
  * back before the UNet is loaded.
  */
 async function encodeCaptions(
-  { config, createExecutor, log, onProgress }: TrainLoraOptions,
+  { config, createExecutor, log, onProgress }: RunOptions,
   base: Base,
   { samples }: Dataset,
   executor: Executor,
@@ -103,20 +104,24 @@ async function encodeCaptions(
   const store = textStore(config.data.cacheDir, base, text.clipSkip);
   const options = captionOptions(config);
   const { preview, train } = config;
-  const prompts = preview.enabled ? preview.prompts : [];
-  const captions = new Set([
-    ...samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
-    ...prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt]),
-  ]);
+  const captions = new Set(
+    samples.flatMap((sample, i) => captionVariants(sample, options, train.seed, i)),
+  );
+  const prompts = new Set(
+    preview.enabled
+      ? preview.prompts.flatMap(({ prompt, negativePrompt }) => [prompt, negativePrompt])
+      : [],
+  );
   const encoded = await encodeTexts({
     captions: [...captions],
+    prompts: [...prompts],
     model: base.checkpoint,
     text,
     store,
     createExecutor: async () => createExecutor(base.checkpoint, usedOnce),
     onProgress: (done, total) => onProgress({ phase: 'text', done, total }),
   });
-  log('texts', { captions: captions.size, encoded });
+  log('texts', { captions: captions.size + prompts.size, encoded });
   return new FrozenTextEncoder(() => executor, base.checkpoint, text, store);
 }
 
@@ -137,7 +142,7 @@ function resumeNotice(state: RunState, formerSteps: number | null, totalSteps: n
 
 /** The state of an earlier run of the same inputs, its tensors put in place; or a new one. */
 async function beginOrResume(
-  { log, restart }: TrainLoraOptions,
+  { log, restart }: RunOptions,
   executor: Executor,
   layouts: readonly LoraLayout[],
   { statePath }: RunFolder,
@@ -177,7 +182,7 @@ function writeInitialVariables(executor: Executor, layouts: readonly LoraLayout[
 
 /** How steps are taken: as configured, or as fits the memory that is stated. */
 async function planSteps(
-  { config, memoryModel, log }: TrainLoraOptions,
+  { config, memoryModel, log }: RunOptions,
   { checkpoint }: Base,
   { samples }: Dataset,
   layouts: readonly LoraLayout[],
@@ -190,7 +195,7 @@ async function planSteps(
   }
   const chunksOf = ({ caption, triggerWord }: CaptionSource) => {
     const text = withTriggerWord(caption, triggerWord, data.captionSeparator);
-    return tokenizer.chunk(text, { maxTokens }).chunks;
+    return tokenizer.chunk(text, { maxTokens, emphasis: data.emphasis }).chunks;
   };
   const chunks = [...new Set(samples.map(chunksOf))];
   const memory = await memoryModel();
@@ -206,8 +211,9 @@ async function planSteps(
  * @throws UserError for anything that the user can mend
  */
 export async function prepareRun(
-  options: TrainLoraOptions,
+  options: RunOptions,
   base: Base,
+  settings: BaseSettings,
   own: (executor: Executor) => void,
 ): Promise<Run> {
   const { config, log, onProgress } = options;
@@ -217,6 +223,8 @@ export async function prepareRun(
   const plan = planRun(dataset.samples, { ...train, flip: data.flip });
   const { checkpoint } = base;
   const layouts = adapterLayouts(config, base);
+  const scale = hiddenScale(layouts, config.output.format);
+  if (scale !== null) log('notice', { notice: scale });
   const tokenizer = createClipTokenizer();
   const way = await planSteps(options, base, dataset, layouts, tokenizer);
   const latents = await encodeDataset(options, base, dataset);
@@ -226,7 +234,6 @@ export async function prepareRun(
   const flipWeights = !gradientCheckpointing;
   const executor = await options.createExecutor(checkpoint, { flipWeights, halfWeights });
   own(executor);
-  const settings = await settleBase(options, base, executor);
   writeInitialVariables(executor, layouts, train.seed);
   const fingerprint = runFingerprint(config, base, dataset, plan, settings);
   const folder = new RunFolder(config.output, fingerprint);
@@ -239,12 +246,13 @@ export async function prepareRun(
   const usual = stableDiffusionSchedule();
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
   const { maxTokens, maxGradNorm, beta1, beta2 } = train;
-  const text = { tokenizer, maxTokens, clipSkip };
+  const { emphasis } = data;
+  const text = { tokenizer, maxTokens, clipSkip, emphasis };
   const frozenText = await encodeCaptions(options, base, dataset, executor, text);
   const networks = { executor, model, layouts, schedule, text, frozenText };
   const trainer = new LoraTrainer({
     ...networks,
-    step: { clipSkip, gradientCheckpointing },
+    step: { clipSkip, emphasis, gradientCheckpointing },
     microBatch,
     keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },

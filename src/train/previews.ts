@@ -21,7 +21,12 @@ import type { NoiseSchedule } from './noise-schedule.ts';
 import { sampleDdim } from './samplers/ddim.ts';
 import { sampleEulerAncestral } from './samplers/euler.ts';
 import { classifierFreeGuidance, type DenoisePair } from './samplers/sampler.ts';
-import { type FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
+import {
+  areWeighed,
+  type FrozenTextEncoder,
+  type TextOptions,
+  tokenFeeds,
+} from './text-encoding.ts';
 
 /** One picture to be made. */
 export interface PreviewRequest {
@@ -64,7 +69,7 @@ function latentShape({ width, height }: PreviewOptions): readonly number[] {
 /** Compiles the networks for one size; `dispose` gives their memory back. */
 export class PreviewSampler {
   readonly #options: PreviewOptions;
-  readonly #text = new Map<number, Executable>();
+  readonly #text = new Map<string, Executable>();
   readonly #unet = new Map<number, Executable>();
   #decoder: Executable | undefined;
 
@@ -104,19 +109,25 @@ export class PreviewSampler {
     this.#decoder = undefined;
   }
 
+  /** Words always weigh what their brackets say: prompts are written as clients read them. */
   async #encode(prompts: readonly string[]): Promise<Values> {
-    const { executor, model, text, layouts, frozenText } = this.#options;
-    if (frozenText) return frozenText.encode(prompts);
-    const feeds = tokenFeeds(model.family, prompts, text);
+    const { executor, model, layouts, frozenText } = this.#options;
+    if (frozenText) return frozenText.encode(prompts, true);
+    const all = tokenFeeds(model.family, prompts, { ...this.#options.text, emphasis: true });
+    const emphasis = areWeighed(all);
+    const { tokenWeights: _tokenWeights, ...plain } = all;
+    const feeds = emphasis ? all : plain;
+    const text = { ...this.#options.text, emphasis };
     const chunks = feeds['ids']!.shape[1]!;
-    let graph = this.#text.get(chunks);
+    const key = `${chunks}${emphasis ? ' weighed' : ''}`;
+    let graph = this.#text.get(key);
     if (!graph) {
       const g = new GraphBuilder();
       const adapter = this.#adapter(g, layouts);
       const shape = { batch: prompts.length, chunks };
       const encoded = encodedText(g, model, shape, { ...text, adapter });
       graph = await executor.compile(g.build(textOutputs(encoded)));
-      this.#text.set(chunks, graph);
+      this.#text.set(key, graph);
     }
     return graph.run(feeds);
   }

@@ -18,7 +18,7 @@ export interface RunMemory {
   readonly memory: MemoryModel;
 }
 
-function requestOf({ lora, train }: Config, run: RunMemory): PlanRequest {
+function requestOf({ lora, data, train }: Config, run: RunMemory): PlanRequest {
   const { checkpoint, layouts, samples, chunks, memory } = run;
   const { batchSize, gradientCheckpointing, clipSkip } = train;
   const { family, shapes, heads, sizes } = checkpoint;
@@ -30,6 +30,7 @@ function requestOf({ lora, train }: Config, run: RunMemory): PlanRequest {
       stepShapes(samples, { batchSize, microBatch, chunks, trainsText: lora.textEncoder }),
     batchSize,
     gradientCheckpointing,
+    emphasis: data.emphasis,
     clipSkip: family.fixedClipSkip ?? Math.min(clipSkip ?? 1, sizes.text.layers),
     memory,
     weights: checkpoint,

@@ -18,38 +18,64 @@ export interface TextOptions {
   readonly tokenizer: ClipTokenizer;
   readonly maxTokens: number;
   readonly clipSkip: number;
+  /** Whether captions weigh their words, as `(word:1.3)` does in web UIs; false unless given. */
+  readonly emphasis?: boolean;
 }
+
+/** How captions become tokens. */
+type TokenOptions = Pick<TextOptions, 'tokenizer' | 'maxTokens' | 'emphasis'>;
 
 /**
- * The ids of captions, i32 [n, chunks, 77], all with as many chunks as the longest needs.
+ * The ids and weights of captions, [n, chunks, 77], all with as many chunks as the longest needs.
  * @param pad fills a chunk up after its end; CLIP's end unless given
  */
-export function tokenizeBatch(
+function tokens(
   captions: readonly string[],
-  { tokenizer, maxTokens }: Pick<TextOptions, 'tokenizer' | 'maxTokens'>,
+  { tokenizer, maxTokens, emphasis = false }: TokenOptions,
   pad: number = clipEos,
-): Tensor<'i32'> {
-  const needed = captions.map((caption) => tokenizer.chunk(caption, { maxTokens }).chunks);
+) {
+  const options = { maxTokens, emphasis, pad };
+  const needed = captions.map((caption) => tokenizer.chunk(caption, options).chunks);
   const minChunks = Math.max(...needed);
-  const ids = captions.map(
-    (caption) => tokenizer.chunk(caption, { maxTokens, minChunks, pad }).ids,
-  );
-  const all = new Int32Array(captions.length * minChunks * clipPositions);
-  for (const [i, row] of ids.entries()) all.set(row, i * minChunks * clipPositions);
-  return i32([captions.length, minChunks, clipPositions], all);
+  const shape = [captions.length, minChunks, clipPositions];
+  const ids = i32(shape, new Int32Array(captions.length * minChunks * clipPositions));
+  const weights = f32(shape);
+  for (const [i, caption] of captions.entries()) {
+    const chunked = tokenizer.chunk(caption, { ...options, minChunks });
+    ids.data.set(chunked.ids, i * minChunks * clipPositions);
+    weights.data.set(chunked.weights, i * minChunks * clipPositions);
+  }
+  return { ids, weights };
 }
 
-/** What `encodedText` is fed: `ids` of every text encoder, and where captions end. */
+/** The ids of captions, i32 [n, chunks, 77]. */
+export function tokenizeBatch(
+  captions: readonly string[],
+  options: TokenOptions,
+  pad?: number,
+): Tensor<'i32'> {
+  return tokens(captions, options, pad).ids;
+}
+
+/** Whether any of the tokens weighs other than the others. */
+export const areWeighed = ({ tokenWeights }: Values): boolean =>
+  tokenWeights?.data.some((weight) => weight !== 1) ?? false;
+
+/**
+ * What `encodedText` is fed: `ids` of every text encoder, where captions end, and with emphasis what
+ * tokens weigh.
+ */
 export function tokenFeeds(
   { textEncoders, pooledFrom }: ModelFamily,
   captions: readonly string[],
-  options: Pick<TextOptions, 'tokenizer' | 'maxTokens'>,
-): Record<string, Tensor<'i32'>> {
-  const feeds: Record<string, Tensor<'i32'>> = {};
+  options: TokenOptions,
+): Record<string, Tensor<'i32' | 'f32'>> {
+  const feeds: Record<string, Tensor<'i32' | 'f32'>> = {};
   for (const { network, pad } of textEncoders) {
-    const ids = tokenizeBatch(captions, options, pad);
+    const { ids, weights } = tokens(captions, options, pad);
     feeds[idsInput(network)] = ids;
     if (network === pooledFrom) feeds['endRows'] = endRowsOf(ids);
+    if (options.emphasis) feeds['tokenWeights'] = weights;
   }
   return feeds;
 }
@@ -108,7 +134,8 @@ export class FrozenTextEncoder {
   readonly #options: TextOptions;
   readonly #store: TextStore | undefined;
   readonly #held = new Map<string, EncodedChunk>();
-  #graph: Executable | undefined;
+  /** With weights of tokens and without: captions that have none are encoded alike in both ways. */
+  readonly #graphs = new Map<boolean, Executable>();
 
   /** @param executor asked for when a chunk is first not in the store */
   constructor(
@@ -123,9 +150,15 @@ export class FrozenTextEncoder {
     this.#store = store;
   }
 
-  /** `context` [n, t, d] of captions, all as long as the longest, and `pooled` [n, p] where there is. */
-  async encode(captions: readonly string[]): Promise<Values> {
-    const feeds = tokenFeeds(this.#model.family, captions, this.#options);
+  /**
+   * `context` [n, t, d] of captions, all as long as the longest, and `pooled` [n, p] where there is.
+   * @param emphasis whether they weigh their words; as the options say unless given
+   */
+  async encode(
+    captions: readonly string[],
+    emphasis: boolean = this.#options.emphasis ?? false,
+  ): Promise<Values> {
+    const feeds = tokenFeeds(this.#model.family, captions, { ...this.#options, emphasis });
     const chunks = feeds['ids']!.shape[1]!;
     const contexts: Float32Array[] = [];
     const pooled: Float32Array[] = [];
@@ -143,16 +176,24 @@ export class FrozenTextEncoder {
   }
 
   /** Number `row` of all chunks of the feeds, from memory, the store or the encoders. */
-  async #chunk(feeds: Readonly<Record<string, Tensor<'i32'>>>, row: number): Promise<EncodedChunk> {
-    const own: Record<string, Tensor<'i32'>> = {};
+  async #chunk(
+    feeds: Readonly<Record<string, Tensor<'i32' | 'f32'>>>,
+    row: number,
+  ): Promise<EncodedChunk> {
+    const own: Record<string, Tensor<'i32' | 'f32'>> = {};
+    const shape = [1, 1, clipPositions];
     for (const [name, { data }] of Object.entries(feeds)) {
       if (name === 'endRows') continue;
-      const ids = data.slice(row * clipPositions, (row + 1) * clipPositions);
-      own[name] = i32([1, 1, clipPositions], ids);
+      const part = data.slice(row * clipPositions, (row + 1) * clipPositions);
+      own[name] = part instanceof Int32Array ? i32(shape, part) : f32(shape, part);
     }
     const { pooledFrom } = this.#model.family;
-    if (pooledFrom !== null) own['endRows'] = endRowsOf(own[idsInput(pooledFrom)]!);
-    const key = `${own['ids']!.data}`;
+    if (pooledFrom !== null) {
+      own['endRows'] = endRowsOf(own[idsInput(pooledFrom)]! as Tensor<'i32'>);
+    }
+    const weights = areWeighed(own) ? own['tokenWeights']!.data : null;
+    if (weights === null) delete own['tokenWeights'];
+    const key = `${own['ids']!.data}${weights ? ` weighing ${weights}` : ''}`;
     let chunk = this.#held.get(key);
     if (!chunk) {
       chunk = (await this.#stored(key)) ?? (await this.#encode(key, own));
@@ -178,13 +219,17 @@ export class FrozenTextEncoder {
   }
 
   async #encode(key: string, feeds: Values): Promise<EncodedChunk> {
-    if (!this.#graph) {
+    const emphasis = areWeighed(feeds);
+    let graph = this.#graphs.get(emphasis);
+    if (!graph) {
       const g = new GraphBuilder();
-      const text = encodedText(g, this.#model, { batch: 1, chunks: 1 }, this.#options);
+      const options = { ...this.#options, emphasis };
+      const text = encodedText(g, this.#model, { batch: 1, chunks: 1 }, options);
       const executor = await this.#executor();
-      this.#graph = await executor.compile(g.build(textOutputs(text)));
+      graph = await executor.compile(g.build(textOutputs(text)));
+      this.#graphs.set(emphasis, graph);
     }
-    const { context, pooled } = (await this.#graph.run(feeds)) as Record<string, Tensor<'f32'>>;
+    const { context, pooled } = (await graph.run(feeds)) as Record<string, Tensor<'f32'>>;
     if (this.#store) {
       await this.#store.cache.put(this.#storeKey(key, 'context'), context!);
       if (pooled) await this.#store.cache.put(this.#storeKey(key, 'pooled'), pooled);

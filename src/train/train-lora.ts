@@ -14,8 +14,9 @@ import { openBase } from './open-base.ts';
 import { prepareRun, type Run } from './prepare-run.ts';
 import { runFolderPath } from './run-folder.ts';
 import { lockRun } from './run-lock.ts';
+import { settleBase } from './settle-base.ts';
 import { SmoothedLoss } from './smoothed-loss.ts';
-import type { TrainLoraOptions, TrainResult } from './train-options.ts';
+import type { RunOptions, TrainLoraOptions, TrainResult } from './train-options.ts';
 import { saveState } from './train-state.ts';
 
 /** Steps in a row that may fail the finite check before the run ends. */
@@ -40,17 +41,18 @@ export async function trainLora(options: TrainLoraOptions): Promise<TrainResult>
 }
 
 async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
-  const { config } = options;
-  const base = await openBase(config.base, config.vae);
+  const base = await openBase(options.config.base, options.config.vae);
   let executor: Executor | undefined;
   try {
-    const run = await prepareRun(options, base, (made) => {
+    const { settings, config } = await settleBase(options, base);
+    const sized = { ...options, config };
+    const run = await prepareRun(sized, base, settings, (made) => {
       executor = made;
     });
     const { state, plan, previews } = run;
     if (state.step === 0 && config.preview.before) await previews.make(0);
-    await trainSteps(run, options);
-    return state.step === plan.totalSteps ? await finish(run, options) : stopped(run);
+    await trainSteps(run, sized);
+    return state.step === plan.totalSteps ? await finish(run, sized) : stopped(run);
   } finally {
     await executor?.dispose();
     base.close();
@@ -58,7 +60,7 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 }
 
 /** Steps until the end, or until the run is to stop; the state is on disk when it returns. */
-async function trainSteps(run: Run, options: TrainLoraOptions): Promise<void> {
+async function trainSteps(run: Run, options: RunOptions): Promise<void> {
   const { config, plan, state, folder, previews } = run;
   const smoothed = new SmoothedLoss(state.history.losses);
   let badSteps = 0;
@@ -112,7 +114,7 @@ async function takeStep({ config: { train, lora }, plan, state, trainer }: Run):
 }
 
 /** Saves the adapter as it is now. */
-async function saveAt(path: string, run: Run, { log, onProgress }: TrainLoraOptions) {
+async function saveAt(path: string, run: Run, { log, onProgress }: RunOptions) {
   const { config, plan, state, folder, executor, layouts, description } = run;
   const { precision, format } = config.output;
   const last = state.step === plan.totalSteps;
@@ -134,7 +136,7 @@ async function saveAt(path: string, run: Run, { log, onProgress }: TrainLoraOpti
 }
 
 /** The adapter in its place, the last previews, the curve. */
-async function finish(run: Run, options: TrainLoraOptions): Promise<TrainResult> {
+async function finish(run: Run, options: RunOptions): Promise<TrainResult> {
   const { config, plan, state, folder, previews, dataset } = run;
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));

@@ -1,6 +1,6 @@
 /** @file What a run is given, what it tells while it goes on, and what it ends with. */
 
-import type { Config } from '../config/resolve-config.ts';
+import type { Config, UnsizedConfig } from '../config/resolve-config.ts';
 import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 
 /** How far a run is. */
@@ -19,7 +19,8 @@ export interface TrainProgress {
 export const usedOnce: WeightOptions = { flipWeights: false, halfWeights: false };
 
 export interface TrainLoraOptions {
-  readonly config: Config;
+  /** Sizes that it leaves out are those of the base. */
+  readonly config: UnsizedConfig;
   /** Makes an executor; the trainer disposes it. */
   readonly createExecutor: (
     parameters: ParameterSource,
@@ -34,6 +35,9 @@ export interface TrainLoraOptions {
   /** Forgets the state of an earlier run. */
   readonly restart: boolean;
 }
+
+/** What is known once the base is. */
+export type RunOptions = Omit<TrainLoraOptions, 'config'> & { readonly config: Config };
 
 export interface TrainResult {
   /** False where the run was stopped. */

@@ -40,6 +40,28 @@ test('a sound run: base, images, buckets, captions, length and memory', async ()
   expect(out).toContain('Nothing is in the way of training.');
 });
 
+test('the size of the pictures is the base’s where nothing is said', async () => {
+  const text = tinyConfig(folder).replace(/ {2}resolution: 64\n {2}buckets:\n( {4}.*\n)+/, '');
+  const embedded = join(
+    import.meta.dirname,
+    '../../models/Stable-diffusion/sdl-tiny-v1.safetensors',
+  );
+  writeFileSync(at('run.yaml'), text.replace(/^base: .*/, `base: ${embedded}`));
+  const own = await check();
+  expect([own.code, own.err]).toEqual([0, '']);
+  expect(own.out).toMatch(/trained at +128×128, as the base was made/);
+  expect(own.out).toMatch(/128×128 {7}3 /);
+  writeFileSync(at('run.yaml'), text);
+  expect((await check()).out).toMatch(/trained at +512×512, as nothing tells the base's/);
+});
+
+test('an alpha that the adapter’s form hides from web UIs', async () => {
+  const { err } = await check('--set', 'output.format=peft', '--set', 'lora.alpha=1');
+  expect(err).toMatch(
+    /warning: alpha is not the rank, and the form peft .* at 2 times their strength/,
+  );
+});
+
 test('crops, small images, incomplete batches, duplicates, alike and long captions', async () => {
   await writePictures(at('images'), 4, 40);
   writeFileSync(at('images/4.txt'), 'a zibbo, picture 1');

@@ -47,7 +47,9 @@ test.each(['std::bad_alloc', 'Array buffer allocation failed', 'Failed to alloca
   'used-up memory (%s) says what to lower',
   (message) => {
     const { text, exitCode } = reportError(new Error(`internal: ONNX Runtime: ${message}`), quiet);
-    expect(text).toMatch(/memory is used up .*train\.batchSize.*gradientCheckpointing/);
+    expect(text).toMatch(
+      /memory is used up .*device\.memory: auto, which plans.*train\.batchSize.*gradientCheckpointing/,
+    );
     expect(exitCode).toBe(1);
   },
 );

@@ -26,8 +26,16 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
     ['data.buckets.minSide=512', 'data.buckets.maxSide=256'],
     'minSide 512 is above',
   ],
-  ['small', ['data.resolution=128'], '128 is below data.buckets.minSide, 256: lower that'],
-  ['large', ['data.resolution=1088'], '1088 is above data.buckets.maxSide, 1024: raise that'],
+  [
+    'small',
+    ['data.resolution=128', 'data.buckets.minSide=256'],
+    '128 is below data.buckets.minSide, 256: lower that',
+  ],
+  [
+    'large',
+    ['data.resolution=1088', 'data.buckets.maxSide=1024'],
+    '1088 is above data.buckets.maxSide, 1024: raise that',
+  ],
   [
     'text encoder rate',
     ['lora.textEncoder=false', 'train.textEncoderLearningRate=1e-5'],

@@ -27,7 +27,8 @@ test('the smallest configuration gets all defaults', () => {
   expect(config.data.folders).toEqual([
     { path: at('images'), repeats: null, prior: false, triggerWord: null, caption: null },
   ]);
-  expect(config.data.resolution).toEqual([512, 512]);
+  // Those of the base.
+  expect(config.data.resolution).toBeNull();
   expect(config.data.cacheDir).toBe(at('models/Lora/.sdl-train/zibbo/cache'));
   expect(config.train).toMatchObject({
     steps: 100,
@@ -37,7 +38,7 @@ test('the smallest configuration gets all defaults', () => {
     textEncoderLearningRate: 5e-5,
     seed: 42,
   });
-  expect(config.preview).toMatchObject({ enabled: false, prompts: [], width: 512, height: 512 });
+  expect(config.preview).toMatchObject({ enabled: false, prompts: [], width: null, height: null });
   expect(config.device).toEqual({
     executor: 'onnx',
     provider: 'cpu',
@@ -66,6 +67,7 @@ test('defaults follow the values that they depend on', () => {
   expect(config.train.unetLearningRate).toBe(2e-4);
   expect(config.train.textEncoderLearningRate).toBe(0);
   expect(config.preview).toMatchObject({ enabled: true, width: 512, height: 768 });
+  expect(config.data.buckets).toMatchObject({ minSide: 256, maxSide: 1536 });
   expect(config.preview.prompts).toEqual([
     { prompt: 'a', negativePrompt: '', seed: null },
     { prompt: 'b', negativePrompt: '', seed: 3 },

@@ -17,7 +17,8 @@ test('names the origin of each value', () => {
   expect(lineOf('rank')).toBe('rank: 8 # --set lora.rank=8');
   expect(lineOf('alpha')).toBe('alpha: 8 # default (lora.rank)');
   expect(lineOf('- path')).toMatch(/images # run.yaml:6$/);
-  expect(lineOf('resolution')).toBe('resolution: [512, 512] # default');
+  expect(lineOf('resolution')).toBe('resolution: null # default (base)');
+  expect(lineOf('minSide')).toBe('minSide: null # default (half of data.resolution)');
   expect(lineOf('- prompt')).toBe('- prompt: a cat # --set preview.prompts=[a cat]');
   expect(lineOf('negativePrompt')).toBe('negativePrompt: "" # default');
 });

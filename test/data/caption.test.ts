@@ -12,6 +12,7 @@ const plain: CaptionOptions = {
   shuffleTags: false,
   keepTokens: 0,
   captionSeparator: ',',
+  emphasis: false,
   captionDropout: 0,
   variants: null,
 };
@@ -88,6 +89,24 @@ describe('shuffle', () => {
     expect(compose('b a', null, { shuffleTags: true, captionSeparator: ' ' })).toMatch(
       /^(a b|b a)$/,
     );
+  });
+
+  test('emphasis: brackets stay together, and a weighed trigger word in front', () => {
+    const options = { shuffleTags: true, emphasis: true };
+    const long = '(red hair, [blue eyes, hat]:1.3)';
+    const texts = Array.from({ length: 20 }, (_, position) =>
+      compose(`(zxc:1.2), ${long}, a, b, c`, 'zxc', options, position),
+    );
+    expect(new Set(texts).size).toBeGreaterThan(5);
+    for (const text of texts) {
+      expect(text).toContain(long);
+      expect(text).toMatch(/^\(zxc:1\.2\), /);
+    }
+    const asText = texts.map((_, i) => compose(`${long}, a`, null, { shuffleTags: true }, i));
+    expect(asText.some((text) => !text.includes(long))).toBe(true);
+    // A bracket without its other half holds nothing together.
+    const open = texts.map((_, i) => compose('a, :(, b \\(c, d\\)', null, options, i));
+    expect(open.some((text) => text.startsWith('d'))).toBe(true);
   });
 });
 

@@ -58,6 +58,9 @@ test('the same tensors, whatever the base came from and the file is called', asy
     0,
     expect.stringContaining('downloading someone/model'),
   ]);
+  expect(usual.err).not.toContain('alpha is not the rank');
+  expect(fromHub.err).toContain('note: alpha is not the rank, and the form peft has no tensor');
+  expect(fromHub.err).toContain('at 2 times their strength: for them set lora.alpha to lora.rank');
   expect(
     [...(await tensorsOf(out('peft'))).keys()].every((key) => /\.lora_[AB]\.weight$/.test(key)),
   ).toBe(true);

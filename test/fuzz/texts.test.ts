@@ -40,9 +40,10 @@ test('captions to tokens', async () => {
   const { read } = await runCases('tokens', 1500, (i) => {
     const rng = new Rng(7, 'tokens', i);
     const sample = { caption: oddText(rng, rng.integer(60)), triggerWord: rng.integer(2) ? oddText(rng, 5) : null };
-    const options = { shuffleTags: i % 2 === 0, keepTokens: rng.integer(3), captionSeparator: pick(rng, [',', ' ', '.', 'e', '||']), captionDropout: 0.1, variants: i % 5 === 0 ? 4 : null };
+    const options = { shuffleTags: i % 2 === 0, keepTokens: rng.integer(3), captionSeparator: pick(rng, [',', ' ', '.', 'e', '||']), emphasis: i % 3 === 0, captionDropout: 0.1, variants: i % 5 === 0 ? 4 : null };
     const text = composeCaption(sample, options, 1, { epoch: 0, position: i, sample: i });
-    const ids = tokenizer.encode(text);
+    const { ids, weights } = tokenizer.chunk(text, { emphasis: options.emphasis });
+    if (!weights.every((weight) => !Number.isNaN(weight))) expect.fail(`case ${i}: ${JSON.stringify(text)}`);
     if (!ids.every((id) => Number.isInteger(id) && id >= 0 && id < 49408)) expect.fail(`case ${i}: ${JSON.stringify(text)}`);
   }); // biome-ignore format: one line a draw
   expect(read).toBe(1500);

@@ -10,7 +10,11 @@ import { modelHints } from '../../src/models/model-hints.ts';
 import { openCheckpoint } from '../../src/models/single-file.ts';
 import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
 import { Rng } from '../../src/tensor/rng.ts';
-import { baseSettings, type WantedSettings } from '../../src/train/base-settings.ts';
+import {
+  baseSettings,
+  foreseeSettings,
+  type WantedSettings,
+} from '../../src/train/base-settings.ts';
 import { FrozenTextEncoder } from '../../src/train/text-encoding.ts';
 import { judgePrediction, tryPrediction } from '../../src/train/try-prediction.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
@@ -77,6 +81,19 @@ test('SD 2.x is tried out, and asked for where that tells nothing', async () => 
   await expect(settle(model('sd2'))).rejects.toThrow('set train.predictionType');
   const given = await settle(model('sd2'), { predictionType: 'epsilon' });
   expect(given).toMatchObject({ predictionType: 'epsilon', warnings: [] });
+});
+
+test('what is known beforehand, and what a trial will tell', async () => {
+  const foresee = (checkpoint: Checkpoint, wanted: Partial<WantedSettings> = {}) =>
+    foreseeSettings(checkpoint, { ...nothing, ...wanted });
+  expect(await foresee(model('sd2'))).toMatchObject({ needsTrial: true, resolution: 768 });
+  const wanted = { predictionType: 'epsilon' } as const;
+  expect(await foresee(model('sd2', { keys: ['v_pred'] }))).toMatchObject({ needsTrial: false });
+  expect(await foresee(model('sd2', { keys: ['v_pred'] }), wanted)).toMatchObject({
+    needsTrial: false,
+    resolution: 512,
+  });
+  expect(await foresee(model('sdxl'))).toMatchObject({ needsTrial: false, resolution: 1024 });
 });
 
 test('a configuration that says otherwise is warned about', async () => {

@@ -54,6 +54,7 @@ function makeTrainer(
       shuffleTags: false,
       keepTokens: 0,
       captionSeparator: ',',
+      emphasis: false,
       captionDropout: 0,
       variants: null,
     },
@@ -172,4 +173,23 @@ test('a step that is not finite changes nothing, and leaves nothing behind', asy
   const clean = makeTrainer(groups);
   expect(healed).toEqual(await clean.trainer.step([batch(0)], 0, rates));
   expect(read('lora.unet')).toEqual(clean.read('lora.unet'));
+});
+
+test('words that weigh more change the loss, through a text encoder that is trained too', async () => {
+  const groups = { unet: true, textEncoder: true };
+  const lossOf = async (emphasis: boolean, caption: string) => {
+    const { trainer } = makeTrainer(groups, {
+      step: { clipSkip: 1, gradientCheckpointing: false, emphasis },
+      text: { ...tinyText(), emphasis },
+      samples: [{ caption, triggerWord: null }],
+    });
+    const { loss, gradNorm, applied } = await trainer.step([batch(0)], 0, rates);
+    expect(applied).toBe(true);
+    return [loss, gradNorm] as const;
+  };
+  const plain = await lossOf(false, 'a dog');
+  const [loss, gradNorm] = await lossOf(true, 'a dog');
+  expect(loss).toBeCloseTo(plain[0], 6);
+  expect(gradNorm / plain[1]).toBeCloseTo(1, 4);
+  expect(Math.abs((await lossOf(true, 'a (dog:2)'))[0] - plain[0])).toBeGreaterThan(1e-5);
 });

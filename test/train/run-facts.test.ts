@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load-config.ts';
+import { sizeConfig } from '../../src/config/size-config.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import type { BaseSettings } from '../../src/train/base-settings.ts';
@@ -24,7 +25,10 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const configOf = (...overrides: string[]) =>
-  loadConfig({ path: 'run.yaml', text: tinyConfig(dir), overrides, cwd: dir }).config;
+  sizeConfig(
+    loadConfig({ path: 'run.yaml', text: tinyConfig(dir), overrides, cwd: dir }).config,
+    null,
+  );
 
 const base: Base = {
   checkpoint: {
@@ -125,10 +129,23 @@ test('a run is dated by its day, or by SOURCE_DATE_EPOCH', () => {
 });
 
 function describeConfig(...overrides: string[]) {
+  return describeDataset(dataset, ...overrides);
+}
+
+function describeDataset(of: Dataset, ...overrides: string[]) {
   const config = configOf(...overrides);
-  const about = { base, dataset, plan: planOf(config), settings };
+  const about = { base, dataset: of, plan: planOf(config), settings };
   return describeRun(config, about, { startedAt: 86_400, sessionId: 5 });
 }
+
+test('tags are counted without the weights that captions give them', () => {
+  const of = { samples: [sample('a.png', { caption: '(Red hat, sun:1.3), [dog]' })], warnings: [] };
+  const tagsOf = (...overrides: string[]) => [
+    ...describeDataset(of, ...overrides).dataset.folders[0]!.tags.keys(),
+  ];
+  expect(tagsOf('data.emphasis=true')).toEqual(['red hat', 'sun', 'dog']);
+  expect(tagsOf()).toEqual(['(red hat', 'sun:1.3)', '[dog]']);
+});
 
 test('the description has the run in the words of its configuration', () => {
   const run = describeConfig('train.minSnrGamma=5', 'lora.textEncoder=false');

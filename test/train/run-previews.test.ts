@@ -10,6 +10,7 @@ import { stableDiffusionSchedule } from '../../src/train/noise-schedule.ts';
 import { PreviewSampler } from '../../src/train/previews.ts';
 import { RunFolder } from '../../src/train/run-folder.ts';
 import { type PreviewSettings, RunPreviews } from '../../src/train/run-previews.ts';
+import { FrozenTextEncoder } from '../../src/train/text-encoding.ts';
 import { randomTensor, tinyExecutor, tinyLayouts, tinyModel, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
@@ -105,6 +106,23 @@ test('nothing is made where previews are off', async () => {
   expect(made.due(2)).toBe(false);
   expect(existsSync(folder.path)).toBe(false);
   expect(() => statSync(folder.previewFolder)).toThrow();
+});
+
+test('prompts weigh their words as clients do, without a trained text encoder and with one', async () => {
+  for (const textEncoder of [false, true]) {
+    const { layouts: _layouts, ...tools } = networks();
+    const layouts = tinyLayouts({ unet: true, textEncoder });
+    for (const { variable, size } of layouts) tools.executor.writeVariable(variable, f32([size]));
+    const frozenText = textEncoder
+      ? undefined
+      : new FrozenTextEncoder(() => tools.executor, tinyModel, tools.text);
+    const sampler = new PreviewSampler({ ...tools, ...settings, layouts, frozenText });
+    const draw = async (prompt: string) =>
+      Buffer.from((await sampler.sample({ prompt, negativePrompt: '', seed: 1 })).rgb);
+    const plain = await draw('a dog');
+    expect((await draw('a ([dog])')).equals(plain)).toBe(true);
+    expect((await draw('a (dog:2)')).equals(plain)).toBe(false);
+  }
 });
 
 test('a picture depends on prompt, seed, sampler and adapter, and on nothing else', async () => {

@@ -100,3 +100,76 @@ test('SDXL’s texts come from both encoders with the pooled text, and again fro
   await encode(['a dog'], 'b');
   expect(made).toBe(2);
 });
+
+test('emphasis: the numbers of weighing by hand, each chunk and each encoder by its own mean', async () => {
+  const shapes = modelTensorShapes(familySizes.sdxl);
+  const model = { family: families.sdxl, shapes };
+  const dir = mkdtempSync(join(tmpdir(), 'sdl-train-texts-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  let made = 0;
+  const executor = () => {
+    made++;
+    return createOnnxExecutor({ parameters: drawWeights(shapes), threads: 1 });
+  };
+  const store = { cache: new TensorCache(dir, '.text'), key: 'a' };
+  const encode = async (text: string, emphasis = true) => {
+    const options = { ...tinyText(), emphasis };
+    const values = await new FrozenTextEncoder(executor, model, options, store).encode([text]);
+    return [values['context']!.data, values['pooled']!.data] as Float32Array[];
+  };
+  const width = 64;
+  /** z·w, brought back to the mean of z, for both encoders' halves. */
+  const weighed = (context: Float32Array, weights: Readonly<Record<number, number>>) => {
+    const out = new Float64Array(context.length);
+    for (const half of [0, width / 2]) {
+      const at = Array.from({ length: (77 * width) / 2 }, (_, i) => {
+        const token = Math.floor(i / (width / 2));
+        return { index: token * width + half + (i % (width / 2)), weight: weights[token] ?? 1 };
+      });
+      const before = at.reduce((sum, { index }) => sum + context[index]!, 0);
+      const after = at.reduce((sum, { index, weight }) => sum + context[index]! * weight, 0);
+      for (const { index, weight } of at) out[index] = (context[index]! * weight * before) / after;
+    }
+    return out;
+  };
+  const cats = 'cat '.repeat(74);
+  const [[first, firstPooled], [second]] = [await encode(`${cats}dog`), await encode('cow bird')];
+  expect(made).toBe(2);
+  const [context, pooled] = await encode(`${cats}((dog cow:1.4)) [[bird]]`);
+  const [one, two] = [
+    weighed(first!, { 75: 1.4 * 1.1 }),
+    weighed(second!, { 1: 1.4 * 1.1, 2: 1 / 1.21 }),
+  ];
+  // The first token, 75 of each chunk, and the last.
+  const expected = [...one.subarray(0, 76 * width), ...two.subarray(width)];
+  expect(context).toBeAllClose(Float32Array.from(expected), { rtol: 1e-4, atol: 1e-5 });
+  expect(Math.abs(context![75 * width]! / first![75 * width]! - 1)).toBeGreaterThan(0.1);
+  // As in the web UI, the pooled text has no weights.
+  expect(pooled).toEqual(firstPooled);
+
+  // What is weighed is kept on the disk apart, and what is not has one entry with emphasis and without.
+  expect(made).toBe(3);
+  expect((await encode(`${cats}((dog cow:1.4)) [[bird]]`))[0]).toEqual(context);
+  expect((await encode('cow bird', false))[0]).toEqual(second);
+  expect(made).toBe(3);
+  await encode('cow (bird:1.2)');
+  expect(made).toBe(4);
+});
+
+test('emphasis: words weigh, and captions without brackets stay as they are', async () => {
+  const encode = async (caption: string, emphasis: boolean) => {
+    const encoder = new FrozenTextEncoder(() => tinyExecutor(), tinyModel, {
+      ...tinyText(),
+      emphasis,
+    });
+    return (await encoder.encode([caption]))['context']!.data as Float32Array;
+  };
+  const plain = await encode('a dog', false);
+  expect(await encode('a dog', true)).toEqual(plain);
+  const heavy = await encode('a (dog:1.5)', true);
+  const width = plain.length / 77;
+  // The word's token is the third; all are scaled alike to keep the mean.
+  const ratio = (token: number) => heavy[token * width]! / plain[token * width]!;
+  expect(ratio(2) / ratio(1)).toBeCloseTo(1.5, 4);
+  expect(ratio(40) / ratio(1)).toBeCloseTo(1, 4);
+});

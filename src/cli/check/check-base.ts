@@ -1,15 +1,17 @@
 /** @file What `check` finds out about the base model: its kind, its sizes, the adapter's modules. */
 
-import type { Config } from '../../config/resolve-config.ts';
+import type { UnsizedConfig } from '../../config/resolve-config.ts';
 import { type LoraLayout, loraLayout } from '../../lora/lora-layout.ts';
 import { targetModules } from '../../lora/target-modules.ts';
 import type { Checkpoint } from '../../models/checkpoint.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { UserError } from '../../tensor/user-error.ts';
-import { baseSettings, predictionNames } from '../../train/base-settings.ts';
+import { foreseeSettings, predictionNames } from '../../train/base-settings.ts';
+import { hiddenScale } from '../../train/hidden-scale.ts';
 import { type OpenModel, openModel } from '../../train/open-model.ts';
 import type { SafetensorsFile } from '../../weights/safetensors-file.ts';
 import { formatBytes, formatCount, plural } from '../format-units.ts';
+import { resolutionText } from '../resolution-text.ts';
 import { shownPath } from '../shown-path.ts';
 
 /** What is known of the base. */
@@ -19,6 +21,8 @@ export interface BaseReport {
   /** Null where the file is unfit. */
   readonly model: Checkpoint | null;
   readonly layouts: readonly LoraLayout[];
+  /** Side of the pictures that it was made at, in pixels; null where nothing tells. */
+  readonly resolution: number | null;
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -39,7 +43,7 @@ function storedTypes(files: readonly SafetensorsFile[]): string {
 }
 
 /** The adapter's two groups, without those that have no module. */
-function layoutsOf(model: Checkpoint, lora: Config['lora']): LoraLayout[] {
+function layoutsOf(model: Checkpoint, lora: UnsizedConfig['lora']): LoraLayout[] {
   const { rank, alpha, unet, textEncoder, convRank, convAlpha } = lora;
   const convolutions = convRank !== null;
   const modules = targetModules(model, { unet, textEncoder, convolutions });
@@ -86,38 +90,42 @@ function findDamage(model: Checkpoint): string[] {
 /** What the base predicts and reads; training tries out what nothing tells. */
 async function settingsFacts(
   model: Checkpoint,
-  { train }: Config,
-): Promise<{ readonly facts: [string, string][]; readonly warnings: readonly string[] }> {
-  let tried = false;
-  const settings = await baseSettings(model, train, async () => {
-    tried = true;
-    return 'epsilon';
-  });
+  config: UnsizedConfig,
+): Promise<Pick<BaseReport, 'facts' | 'warnings' | 'resolution'>> {
+  const settings = await foreseeSettings(model, config.train);
   const { predictionType, predictionFrom, clipSkip, zeroTerminalSnr, resolution } = settings;
-  const predicts = tried
+  const { needsTrial } = settings;
+  const predicts = needsTrial
     ? 'nothing tells; tried on the base itself when training starts'
     : `${predictionNames[predictionType]}, ${predictionFrom}`;
   const made: [string, string][] =
-    tried || resolution === null ? [] : [['made at', `${resolution} pixels`]];
+    needsTrial || resolution === null ? [] : [['made at', `${resolution} pixels`]];
   return {
     facts: [
       ['predicts', zeroTerminalSnr ? `${predicts}; zero terminal SNR` : predicts],
       ...made,
+      ...(config.data.resolution === null
+        ? [['trained at', resolutionText(config, settings)] as [string, string]]
+        : []),
       ...(model.family.fixedClipSkip === null
         ? [['clip skip', String(clipSkip)] as [string, string]]
         : []),
     ],
     warnings: settings.warnings,
+    resolution,
   };
 }
 
-async function checkModel(model: Checkpoint, config: Config): Promise<Omit<BaseReport, 'model'>> {
+async function checkModel(
+  model: Checkpoint,
+  config: UnsizedConfig,
+): Promise<Omit<BaseReport, 'model'>> {
   const { base, lora, output } = config;
   const problems: string[] = [];
   const warnings: string[] = [];
   const settled = await settingsFacts(model, config).catch((error: unknown) => {
     problems.push(messageOf(error));
-    return { facts: [], warnings: [] };
+    return { facts: [], warnings: [], resolution: null };
   });
   warnings.push(...settled.warnings);
   const unused = model.unknownKeys;
@@ -127,12 +135,14 @@ async function checkModel(model: Checkpoint, config: Config): Promise<Omit<BaseR
     );
   }
   const layouts = layoutsOf(model, lora);
-  const facts: [string, string][] = [
+  const scale = hiddenScale(layouts, output.format);
+  if (scale !== null) warnings.push(scale);
+  const facts: readonly (readonly [string, string])[] = [
     ['sizes', sizesText(model)],
     ...settled.facts,
     ['adapter', adapterText(layouts, output.precision)],
   ];
-  return { facts, problems, warnings, layouts };
+  return { facts, problems, warnings, layouts, resolution: settled.resolution };
 }
 
 function fileFacts(path: string, { checkpoint, files }: OpenModel): [string, string][] {
@@ -148,7 +158,7 @@ function fileFacts(path: string, { checkpoint, files }: OpenModel): [string, str
 }
 
 /** @param deep read all weights, and report those that are no numbers */
-export async function checkBase(config: Config, deep: boolean): Promise<BaseReport> {
+export async function checkBase(config: UnsizedConfig, deep: boolean): Promise<BaseReport> {
   let facts: readonly (readonly [string, string])[] = [['file', shownPath(config.base)]];
   let model: OpenModel | undefined;
   try {
@@ -163,7 +173,8 @@ export async function checkBase(config: Config, deep: boolean): Promise<BaseRepo
     const problems = deep ? [...found.problems, ...findDamage(checkpoint)] : found.problems;
     return { ...found, facts, model: checkpoint, problems };
   } catch (error) {
-    return { facts, model: null, layouts: [], problems: [messageOf(error)], warnings: [] };
+    const problems = [messageOf(error)];
+    return { facts, model: null, layouts: [], resolution: null, problems, warnings: [] };
   } finally {
     model?.close();
   }

@@ -31,13 +31,18 @@ export function checkCaptions(
   {
     maxTokens,
     captionSeparator,
-  }: { readonly maxTokens: number; readonly captionSeparator: string },
+    emphasis,
+  }: {
+    readonly maxTokens: number;
+    readonly captionSeparator: string;
+    readonly emphasis: boolean;
+  },
 ): CaptionReport {
   const images = new Map<string, number>();
   const uses = samples.map(({ path, caption, triggerWord }): CaptionUse => {
     const text = withTriggerWord(caption, triggerWord, captionSeparator);
     images.set(text, (images.get(text) ?? 0) + 1);
-    const { tokens, chunks, cutText } = tokenizer.chunk(text, { maxTokens });
+    const { tokens, chunks, cutText } = tokenizer.chunk(text, { maxTokens, emphasis });
     return { path, text, tokens, chunks, cutText };
   });
   return {

@@ -3,6 +3,8 @@
 import { statfs } from 'node:fs/promises';
 import { checkPaths } from '../../config/check-paths.ts';
 import type { LoadedConfig } from '../../config/load-config.ts';
+import type { Config } from '../../config/resolve-config.ts';
+import { sizeConfig } from '../../config/size-config.ts';
 import { type DatasetReport, reportDataset } from '../../data/report.ts';
 import { checkPlace } from '../../export/check-place.ts';
 import { createClipTokenizer } from '../../models/clip-tokenizer.ts';
@@ -60,7 +62,7 @@ async function checkOutput({ config }: LoadedConfig, warnings: string[]): Promis
 }
 
 /** The data set, or why nothing can be said of it. */
-async function checkData({ config: { data, train } }: LoadedConfig): Promise<DatasetReport> {
+async function checkData({ data, train }: Config): Promise<DatasetReport> {
   try {
     return await reportDataset({
       folders: data.folders,
@@ -96,7 +98,6 @@ export async function runCheck(
   { all, deep }: CheckOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const { config } = loaded;
   const warnings: string[] = [];
   const paths = await complaintsOf(() => checkPaths(loaded));
   // A file that is missing has its line of the configuration from there already.
@@ -104,12 +105,14 @@ export async function runCheck(
     const path = /^(?:cannot read )?(.*?): /.exec(problem)?.[1];
     return path !== undefined && paths.some((line) => line.includes(path));
   };
-  const base = await checkBase(config, deep);
-  const data = await checkData(loaded);
+  const base = await checkBase(loaded.config, deep);
+  const config = sizeConfig(loaded.config, base.resolution);
+  const data = await checkData(config);
   const { maxTokens } = config.train;
   const captions = checkCaptions(data.samples, createClipTokenizer(), {
     maxTokens,
     captionSeparator: config.data.captionSeparator,
+    emphasis: config.data.emphasis,
   });
   const memory = await checkMemory(base, data.buckets, captions, config);
   const page = {

@@ -50,19 +50,12 @@ export async function runConvert(
       `${target}: there is such a file; add --force to replace it, or --output with another name`,
     );
   }
-  const { tensors, metadata, family, layers, scaledLayers } = await convert(
-    path,
-    format,
-    foldAlpha,
-  );
+  const { tensors, metadata, family, layers, scaleNotice } = await convert(path, format, foldAlpha);
   const hash = await writeHashed(target, tensors, metadata);
   const model = family === null ? '' : ` for ${familyNames[family]}`;
   terminal.print(`${target}: ${plural(layers, 'layer')}${model}, hash ${hash.slice(0, 12)}`);
-  if (scaledLayers > 0) {
-    terminal.complain(
-      `alpha differs from rank in ${plural(scaledLayers, 'layer')}. In this form it stands in the metadata ` +
-        '(lora_adapter_metadata), which recent versions of diffusers read; for other readers add --fold-alpha',
-    );
+  if (scaleNotice !== null) {
+    terminal.complain(`${scaleNotice}; for them add --fold-alpha`);
   }
   return 0;
 }

@@ -1,7 +1,7 @@
 /** @file Looks at the machine and its libraries, and prints what was found. */
 
 import { resolve } from 'node:path';
-import type { Config } from '../../config/resolve-config.ts';
+import type { UnsizedConfig } from '../../config/resolve-config.ts';
 import { executorText } from '../create-executor.ts';
 import { formatTable } from '../format-table.ts';
 import { plural } from '../format-units.ts';
@@ -38,7 +38,7 @@ async function speedFinding(threads: number | null): Promise<Finding> {
 }
 
 /** What a run would use: the configuration's device, or the default. */
-async function deviceFinding(config: Config | undefined): Promise<Finding> {
+async function deviceFinding(config: UnsizedConfig | undefined): Promise<Finding> {
   const name = 'would train on';
   const threads = config?.device.threads ?? null;
   const count = threads === null ? 'one thread for each core' : plural(threads, 'thread');

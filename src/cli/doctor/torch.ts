@@ -1,6 +1,6 @@
 /** @file libtorch: where it was found, its version and its devices. */
 
-import type { Config } from '../../config/resolve-config.ts';
+import type { UnsizedConfig } from '../../config/resolve-config.ts';
 import { deviceText, listDevices } from '../../runtime/torch/device.ts';
 import {
   findAllLibtorch,
@@ -25,7 +25,7 @@ function others(search: { readonly path?: string; readonly webui?: string }, use
 }
 
 /** Training needs no libtorch: that it is missing is worth a note. */
-export async function torchFindings(config: Config | undefined): Promise<Finding[]> {
+export async function torchFindings(config: UnsizedConfig | undefined): Promise<Finding[]> {
   const { path, webui } = config ? torchChoice(config) : {};
   const search = {
     ...(path === undefined ? {} : { path }),

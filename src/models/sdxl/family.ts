@@ -12,6 +12,7 @@ import {
   joinChunks,
 } from '../clip-text-model.ts';
 import { clipEos } from '../clip-tokenizer.ts';
+import { weighTokens } from '../emphasis.ts';
 import { inferClipSizes, inferOpenClipSizes } from '../infer-sizes.ts';
 import { linear } from '../layers.ts';
 import type { EncoderNodes, ModelFamily } from '../model-family.ts';
@@ -62,7 +63,9 @@ export const sdxl: ModelFamily = {
     const { g } = first.scope;
     const [states, states2] = [statesOf(first), statesOf(second)];
     const chunks = chunksOf(first.ids);
-    const contexts = [states, states2].map(({ hidden }) => joinChunks(g, hidden.at(-2)!, chunks));
+    const contexts = [states, states2].map(({ hidden }, i) =>
+      joinChunks(g, weighTokens(g, hidden.at(-2)!, encoders[i]!.weights), chunks),
+    );
     return { context: g.concat(contexts, 2), pooled: pooledText(second, states2, endRows()) };
   },
   // kohya's trainer names SDXL's UNet as its checkpoint does, without `model.diffusion_model.`
