@@ -39,7 +39,7 @@ const outputSection = z.strictObject({
     .enum(['f16', 'bf16', 'f32'])
     .default('f16')
     .describe(
-      "Number format of the adapter's file. Web UIs expect f16. Training itself is in f32.",
+      "Number format of the adapter's file. Web UIs expect f16. The adapter is trained in f32.",
     ),
   format: z
     .enum(['kohya', 'diffusers', 'peft'])

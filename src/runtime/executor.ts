@@ -12,6 +12,15 @@ export interface ParameterSource {
 /** Values by name. */
 export type Values = Readonly<Record<string, Tensor>>;
 
+/** Float types that networks are computed in. */
+export type Precision = 'f32' | 'bf16' | 'f16';
+
+/** How a graph is to be computed. */
+export interface CompileOptions {
+  /** Not in f16, whose range ends at 65504: for networks whose values go beyond. */
+  readonly wideRange?: boolean;
+}
+
 /** A graph ready to run. */
 export interface Executable {
   /** Computes the outputs from the inputs, and moves variables to their new values. */
@@ -23,7 +32,9 @@ export interface Executable {
 /** Runs graphs. All graphs of one executor share parameters and variables. */
 export interface Executor {
   readonly name: string;
-  compile(graph: Graph): Promise<Executable>;
+  /** Of the networks; f32 unless given. With f16, losses have to be scaled. */
+  readonly precision?: Precision;
+  compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** Creates or overwrites a variable. */
   writeVariable(name: string, value: Tensor<'f32'>): void;
   /** A copy of a variable's value. */

@@ -73,7 +73,8 @@ class Encoder {
     const g = new GraphBuilder();
     const scope = networkScope(g, this.#options.shapes, 'vae');
     const moments = vaeEncoder(scope, g.input('image', [1, 3, height, width]));
-    const executable = await this.#executor.compile(g.build({ moments }));
+    // Values of SDXL's autoencoder go beyond the range of f16.
+    const executable = await this.#executor.compile(g.build({ moments }), { wideRange: true });
     this.#graphs.set(key, executable);
     return executable;
   }

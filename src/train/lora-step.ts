@@ -33,6 +33,8 @@ export interface StepShape {
 export interface StepOptions {
   readonly clipSkip: number;
   readonly gradientCheckpointing: boolean;
+  /** Gradients come multiplied by a fed `lossScale`; false unless given. */
+  readonly scalesLoss?: boolean;
 }
 
 /** Name of the variable that gathers a group's gradient. */
@@ -47,7 +49,7 @@ function forwardAndBackward(
   model: StepModel,
   layouts: readonly LoraLayout[],
   { batch, height, width, text }: StepShape,
-  clipSkip: number,
+  { clipSkip, scalesLoss = false }: StepOptions,
 ) {
   const adapter = loraAdapter(g, layouts);
   const inputs = lossInputs(g, [batch, 4, height, width]);
@@ -59,7 +61,9 @@ function forwardAndBackward(
   const target = lossTarget(g, inputs, model.predictionType);
   const { loss, perSample } = diffusionLoss(g, prediction, target, inputs.weight);
   const factors = layouts.map((layout) => adapter.factors(layout));
-  const all = grad(g, loss, factors.flat());
+  // In f32, before anything is rounded to the type of the networks.
+  const scaled = scalesLoss ? g.mul(loss, g.input('lossScale', [])) : loss;
+  const all = grad(g, scaled, factors.flat());
   const gradients = factors.map((own) => all.splice(0, own.length));
   return { loss, perSample, gradients };
 }
@@ -69,26 +73,26 @@ export function idleFactors(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shape: StepShape,
-  { clipSkip }: StepOptions,
+  options: StepOptions,
 ): IdleRange[][] {
-  const { gradients } = forwardAndBackward(new GraphBuilder(), model, layouts, shape, clipSkip);
+  const { gradients } = forwardAndBackward(new GraphBuilder(), model, layouts, shape, options);
   return layouts.map((layout, i) => idleRanges(layout, gradients[i]!));
 }
 
 /**
  * The graph of one micro-batch. It is fed the loss's inputs, those of the UNet and the text, and
  * `gradientKeep` and `gradientShare`, scalars: the gathered gradient becomes
- * keep·gathered + share·gradient. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
+ * keep·gathered + share·gradient, in f32; of a scaled loss, share is divided by the scale. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
  * squared norm of all gathered gradients.
  */
 export function gradientGraph(
   model: StepModel,
   layouts: readonly LoraLayout[],
   shape: StepShape,
-  { clipSkip, gradientCheckpointing }: StepOptions,
+  options: StepOptions,
 ): Graph {
   const g = new GraphBuilder();
-  const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, clipSkip);
+  const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, options);
   const updates: Record<string, Node> = {};
   const squares: Node[] = [];
   for (const [i, layout] of layouts.entries()) {
@@ -103,7 +107,7 @@ export function gradientGraph(
   }
   const normSquared = squares.reduce((a, b) => g.add(a, b));
   const graph = g.build({ loss, perSample, normSquared }, updates);
-  return gradientCheckpointing ? rematerialize(graph, loss) : graph;
+  return options.gradientCheckpointing ? rematerialize(graph, loss) : graph;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
+import { type LossScale, nextLossScale } from './loss-scale.ts';
 import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
@@ -24,7 +25,9 @@ export interface TrainerOptions {
   readonly executor: Executor;
   readonly model: StepModel;
   readonly layouts: readonly LoraLayout[];
-  readonly step: StepOptions;
+  readonly step: Omit<StepOptions, 'scalesLoss'>;
+  /** Of the first step; losses are not scaled unless given. */
+  readonly lossScale?: LossScale | null;
   /** False: only one gradient graph is there at a time; all are kept unless given. */
   readonly keepsGraphs?: boolean | undefined;
   /** Most items that go through the network at once; whole batches unless given. */
@@ -52,6 +55,8 @@ export interface StepOutcome {
   readonly gradNorm: number;
   /** False where the loss or a gradient was not finite, so that nothing was changed. */
   readonly applied: boolean;
+  /** What the loss was multiplied with, where losses are scaled. */
+  readonly lossScale?: number;
 }
 
 /** `count` of a tensor's rows, without a copy. */
@@ -69,6 +74,7 @@ export class LoraTrainer {
   readonly #gradients = new Map<string, Executable>();
   readonly #frozenText: FrozenTextEncoder | undefined;
   #optimizer: Executable | undefined;
+  #lossScale: LossScale | null;
   /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
   #someShape: StepShape | undefined;
 
@@ -79,7 +85,13 @@ export class LoraTrainer {
     if (!trainsText) {
       this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
     }
+    this.#lossScale = options.lossScale ?? null;
     this.#clearGradients();
+  }
+
+  /** Of the next step; null where losses are not scaled. */
+  get lossScale(): LossScale | null {
+    return this.#lossScale;
   }
 
   /**
@@ -94,6 +106,8 @@ export class LoraTrainer {
     let loss = 0;
     let normSquared = 0;
     let passes = 0;
+    const { scale } = this.#lossScale ?? { scale: 1 };
+    const scaling = this.#lossScale ? { lossScale: scale } : {};
     for (const batch of batches) {
       for (const { part, text } of await this.#partsOf(batch)) {
         // The loss is a mean over a batch, so that a part of it counts by its items.
@@ -103,7 +117,8 @@ export class LoraTrainer {
           ...batchFeeds(part, this.#options.momentsOf, this.#options.noise),
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
-          gradientShare: scalar(share),
+          gradientShare: scalar(share / scale),
+          ...(this.#lossScale ? { lossScale: scalar(scale) } : {}),
         });
         loss += Number(results['loss']!.data[0]) * share;
         normSquared = Number(results['normSquared']!.data[0]);
@@ -113,7 +128,8 @@ export class LoraTrainer {
     const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
     if (applied) await this.#update(updates, gradNorm, learningRates);
     else this.#clearGradients();
-    return { loss, gradNorm, applied };
+    this.#lossScale &&= nextLossScale(this.#lossScale, Number.isFinite(gradNorm));
+    return { loss, gradNorm, applied, ...scaling };
   }
 
   async #update(
@@ -173,7 +189,8 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, step, onCompile, keepsGraphs = true } = this.#options;
+    const { executor, model, layouts, onCompile, keepsGraphs = true } = this.#options;
+    const step = { ...this.#options.step, scalesLoss: this.#lossScale !== null };
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
       : { chunks: text['ids']!.shape[1]! };

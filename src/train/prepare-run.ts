@@ -21,6 +21,7 @@ import { type EncodedLatents, encodeLatents } from './encode-latents.ts';
 import { encodeTexts } from './encode-texts.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
+import { firstLossScale } from './loss-scale.ts';
 import type { StepWay } from './memory-plan.ts';
 import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
@@ -162,7 +163,8 @@ async function beginOrResume(
   }
   const startedAt = runDate(Date.now(), process.env['SOURCE_DATE_EPOCH']);
   const history = { losses: [], learningRates: [] };
-  return { state: { step: 0, updates: 0, startedAt, saved: [], history }, isReplanned: false };
+  const nothing = { step: 0, updates: 0, saved: [], lossScale: null, microBatch: null };
+  return { state: { ...nothing, startedAt, history }, isReplanned: false };
 }
 
 /** Variables of the adapter as they are before the first step. */
@@ -232,6 +234,7 @@ export async function prepareRun(
   const folder = new RunFolder(config.output, fingerprint);
   const begun = await beginOrResume(options, executor, layouts, folder, fingerprint, plan);
   const { state } = begun;
+  state.lossScale = firstLossScale(executor) && (state.lossScale ?? firstLossScale(executor));
 
   const { predictionType, clipSkip } = settings;
   const { family, shapes, heads } = checkpoint;
@@ -245,6 +248,7 @@ export async function prepareRun(
   const trainer = new LoraTrainer({
     ...networks,
     step: { clipSkip, gradientCheckpointing },
+    lossScale: state.lossScale,
     microBatch,
     keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },
@@ -269,9 +273,10 @@ export async function prepareRun(
   });
   const { startedAt } = state;
   const { sessionId } = folder;
+  const { precision } = executor;
   const about = { base, dataset, plan, settings };
   const taken = { ...config, train: { ...train, gradientCheckpointing } };
-  const description = describeRun(taken, about, { startedAt, sessionId });
+  const description = describeRun(taken, about, { startedAt, sessionId, precision });
   const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
   if (state.step === 0) await previews.forgetAfter(-1);
   else if (begun.isReplanned) await previews.forgetAfter(state.step);

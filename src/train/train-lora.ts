@@ -9,11 +9,13 @@ import { finalFileName } from '../export/file-names.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 import type { StepOutcome } from './lora-trainer.ts';
+import { wasScaledTooHigh } from './loss-scale.ts';
 import { lrFactor } from './lr-schedule.ts';
 import { openBase } from './open-base.ts';
 import { prepareRun, type Run } from './prepare-run.ts';
 import { runFolderPath } from './run-folder.ts';
 import { lockRun } from './run-lock.ts';
+import { SkippedSteps } from './skipped-steps.ts';
 import { SmoothedLoss } from './smoothed-loss.ts';
 import type { TrainLoraOptions, TrainResult } from './train-options.ts';
 import { saveState } from './train-state.ts';
@@ -61,12 +63,16 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 async function trainSteps(run: Run, options: TrainLoraOptions): Promise<void> {
   const { config, plan, state, folder, previews } = run;
   const smoothed = new SmoothedLoss(state.history.losses);
+  const skips = new SkippedSteps();
   let badSteps = 0;
   let stateAt = Date.now();
   while (state.step < plan.totalSteps) {
     const begin = performance.now();
     const { outcome, learningRate } = await takeStep(run);
-    badSteps = outcome.applied ? 0 : badSteps + 1;
+    const skipped = skips.add(state.step, outcome);
+    if (skipped !== null) options.log('notice', { notice: skipped });
+    if (outcome.applied) badSteps = 0;
+    else if (!wasScaledTooHigh(outcome)) badSteps++;
     if (badSteps >= badStepsAllowed) throw notFinite(run);
 
     const smoothedLoss = smoothed.add(outcome.loss);
@@ -105,6 +111,7 @@ async function takeStep({ config: { train, lora }, plan, state, trainer }: Run):
   const outcome = await trainer.step(plan.batchesOf(state.step), state.updates, rates);
   const learningRate = lora.unet ? rates.unet : rates.text_encoder;
   state.step++;
+  state.lossScale = trainer.lossScale;
   if (outcome.applied) state.updates++;
   state.history.losses.push(outcome.loss);
   state.history.learningRates.push(learningRate);
@@ -165,10 +172,11 @@ function stopped({ state, plan, folder: { statePath } }: Run): TrainResult {
   };
 }
 
-function notFinite({ state, folder: { statePath } }: Run): UserError {
+function notFinite({ state, folder: { statePath }, executor }: Run): UserError {
+  const wider = executor.precision === 'f16' ? 'set device.precision: bf16 or f32, ' : '';
   return new UserError(
     `the loss or the gradients were not finite in ${badStepsAllowed} steps in a row, up to step ${state.step}, ` +
-      'so the run ends and nothing of them is saved; lower train.learningRate, or look for damaged weights with ' +
+      `so the run ends and nothing of them is saved; ${wider}lower train.learningRate, or look for damaged weights with ` +
       `\`sdl-train check --deep\`; the last good state, if there is one, is ${statePath}`,
   );
 }

@@ -114,6 +114,20 @@ withTorch(`a run goes on on another executor, and comes to the same${skipped}`, 
   expect(await factors()).toBeAllClose(whole, { rtol: 0, atol: 2e-5 });
 });
 
+withTorch(`in f16 a stopped run goes on to the same bytes${skipped}`, async () => {
+  const on = ['--set', 'device.executor=torch', '--set', 'device.torchDevice=cpu'];
+  const half = [...on, '--set', 'device.precision=f16'];
+  const whole = await train('--restart', '--set', 'train.steps=3', ...half);
+  expect(whole.out).toMatch(/libtorch \d+\.\d+.*, cpu, f16/);
+  const first = adapter();
+  const losses = logged().filter(({ event }) => event === 'step');
+  expect(losses).toMatchObject([{ lossScale: 65536 }, { lossScale: 65536 }, { lossScale: 65536 }]);
+  expect((await train('--restart', ...half)).code).toBe(0);
+  expect((await train('--set', 'train.steps=3', ...half)).code).toBe(0);
+  expect(steps()).toEqual([3]);
+  expect(adapter().equals(first)).toBe(true);
+});
+
 test('a changed picture is encoded again, and the run starts anew', async () => {
   copyFileSync(at('images', '1.png'), at('images', '2.png'));
   const before = readFileSync(state());

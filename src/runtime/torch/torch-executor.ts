@@ -8,7 +8,7 @@ import type { Graph } from '../../graph/ops.ts';
 import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
-import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import type { CompileOptions, Executable, Executor, ParameterSource, Values } from '../executor.ts';
 import { CapturedRun } from './captured-run.ts';
 import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
@@ -79,6 +79,7 @@ export function chooseTorch({ device = 'auto', compute, ...search }: TorchChoice
 
 class TorchExecutor implements Executor {
   readonly name = 'torch';
+  readonly precision: ComputeType;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
@@ -96,6 +97,7 @@ class TorchExecutor implements Executor {
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
+    this.precision = compute;
     this.#parameters = parameters;
     this.#device = device;
     const { kind } = device;
@@ -114,8 +116,10 @@ class TorchExecutor implements Executor {
     }
   }
 
-  async compile(graph: Graph): Promise<Executable> {
-    const lowered = lowerGraph(runPasses(graph), this.#target, this.#library);
+  async compile(graph: Graph, { wideRange = false }: CompileOptions = {}): Promise<Executable> {
+    const isTooNarrow = wideRange && this.precision === 'f16';
+    const target: LoweringTarget = isTooNarrow ? { ...this.#target, compute: 'f32' } : this.#target;
+    const lowered = lowerGraph(runPasses(graph), target, this.#library);
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
@@ -222,9 +226,10 @@ class TorchExecutor implements Executor {
     return variable.handle;
   }
 
-  /** A parameter on the device, which all graphs share; read once. */
+  /** A parameter on the device, which all graphs share; read once for each type. */
   #weight({ name, shape, value: { dtype } }: LeafValue): number {
-    const known = this.#weights.get(name);
+    const key = `${dtype} ${name}`;
+    const known = this.#weights.get(key);
     if (known !== undefined) return known;
     const isKernel = this.#target.channelsLast && shape.length === 4;
     const strides = isKernel ? channelsLastStrides(shape) : undefined;
@@ -233,7 +238,7 @@ class TorchExecutor implements Executor {
       throw new Error(`internal: parameter ${name} has ${values.length} values, not [${shape}]`);
     }
     const handle = this.#memory.upload(values, shape, dtype, strides);
-    this.#weights.set(name, handle);
+    this.#weights.set(key, handle);
     return handle;
   }
 
