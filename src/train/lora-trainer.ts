@@ -18,6 +18,7 @@ import {
   type StepShape,
 } from './lora-step.ts';
 import { type LossScale, nextLossScale } from './loss-scale.ts';
+import { type SmallerParts, smallerParts } from './smaller-parts.ts';
 import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
@@ -45,6 +46,8 @@ export interface TrainerOptions {
   readonly maxGradNorm: number;
   /** Told before a graph is compiled, which can take seconds. */
   readonly onCompile: (shape: string) => void;
+  /** Told where the device's memory did not suffice, so that batches are cut into smaller parts. */
+  readonly onSmallerParts?: (parts: SmallerParts) => void;
 }
 
 /** What one step did. */
@@ -75,6 +78,10 @@ export class LoraTrainer {
   readonly #frozenText: FrozenTextEncoder | undefined;
   #optimizer: Executable | undefined;
   #lossScale: LossScale | null;
+  /** Most items that go through the network at once; undefined for whole batches. */
+  #microBatch: number | undefined;
+  /** Items of the part that is being computed. */
+  #atOnce = 1;
   /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
   #someShape: StepShape | undefined;
 
@@ -86,6 +93,7 @@ export class LoraTrainer {
       this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
     }
     this.#lossScale = options.lossScale ?? null;
+    this.#microBatch = options.microBatch;
     this.#clearGradients();
   }
 
@@ -95,10 +103,32 @@ export class LoraTrainer {
   }
 
   /**
-   * One optimizer step.
+   * One optimizer step. Where the device's memory does not suffice, it begins anew in smaller parts, and
+   * is what it would have been in those from the start.
+   *
    * @param updates of AdamW done before this one
+   * @throws UserError where single items are too large
    */
   async step(
+    batches: readonly PlannedBatch[],
+    updates: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<StepOutcome> {
+    for (;;) {
+      try {
+        return await this.#tryStep(batches, updates, learningRates);
+      } catch (error) {
+        const { step, onSmallerParts } = this.#options;
+        const parts = smallerParts(error, this.#atOnce, step.gradientCheckpointing);
+        this.#microBatch = parts.microBatch;
+        await this.#disposeGradients();
+        this.#clearGradients();
+        onSmallerParts?.(parts);
+      }
+    }
+  }
+
+  async #tryStep(
     batches: readonly PlannedBatch[],
     updates: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
@@ -111,6 +141,7 @@ export class LoraTrainer {
     for (const batch of batches) {
       for (const { part, text } of await this.#partsOf(batch)) {
         // The loss is a mean over a batch, so that a part of it counts by its items.
+        this.#atOnce = part.items.length;
         const share = part.items.length / batch.items.length / batches.length;
         const executable = await this.#gradientsFor(part, text);
         const results = await executable.run({
@@ -163,14 +194,12 @@ export class LoraTrainer {
   async #partsOf(batch: PlannedBatch): Promise<{ part: PlannedBatch; text: Values }[]> {
     const text = await this.#textFeeds(batch);
     let start = 0;
-    return partSizes(batch.items.length, this.#options.microBatch ?? batch.items.length).map(
-      (n) => {
-        const part = { ...batch, items: batch.items.slice(start, start + n) };
-        const own = Object.entries(text).map(([name, value]) => [name, rowsOf(value, start, n)]);
-        start += n;
-        return { part, text: Object.fromEntries(own) };
-      },
-    );
+    return partSizes(batch.items.length, this.#microBatch ?? batch.items.length).map((n) => {
+      const part = { ...batch, items: batch.items.slice(start, start + n) };
+      const own = Object.entries(text).map(([name, value]) => [name, rowsOf(value, start, n)]);
+      start += n;
+      return { part, text: Object.fromEntries(own) };
+    });
   }
 
   async #disposeGradients(): Promise<void> {

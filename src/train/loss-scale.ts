@@ -8,7 +8,7 @@
 import type { Executor } from '../runtime/executor.ts';
 
 /** Powers of two change no bit of a value but its exponent. */
-export const initialLossScale = 2 ** 16;
+const initialScale = 2 ** 16;
 const growth = 2;
 const backoff = 0.5;
 /** Good steps in a row after which a larger scale is tried. */
@@ -23,9 +23,15 @@ export interface LossScale {
   readonly goodSteps: number;
 }
 
-/** The scale of a run's first step on this executor; null where its floats need none. */
-export function firstLossScale({ precision }: Pick<Executor, 'precision'>): LossScale | null {
-  return precision === 'f16' ? { scale: initialLossScale, goodSteps: 0 } : null;
+/**
+ * The scale of the first step on this executor; null where its floats need none.
+ * @param saved the scale at which an earlier run stopped
+ */
+export function firstLossScale(
+  { precision }: Pick<Executor, 'precision'>,
+  saved: LossScale | null = null,
+): LossScale | null {
+  return precision === 'f16' ? (saved ?? { scale: initialScale, goodSteps: 0 }) : null;
 }
 
 /**

@@ -33,6 +33,7 @@ import { limitedMemory, planText } from './run-memory.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
 import { settleBase } from './settle-base.ts';
+import { type SmallerParts, smallerPartsText } from './smaller-parts.ts';
 import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
 import type { TrainLoraOptions } from './train-options.ts';
@@ -153,6 +154,12 @@ async function beginOrResume(
     const notice = resumeNotice(state, formerSteps, totalSteps);
     if (notice === null) log('resumed', { step: state.step, state: statePath });
     else log('notice', { notice, step: state.step, state: statePath });
+    const { microBatch } = state;
+    if (microBatch !== null) {
+      const parts = `batches are taken in parts of ${microBatch}, as this run found no memory for more at once`;
+      log('notice', { notice: parts, microBatch });
+    }
+    state.lossScale = firstLossScale(executor, state.lossScale);
     return { state, isReplanned: formerSteps !== null };
   }
   if (found.kind === 'other') {
@@ -163,8 +170,14 @@ async function beginOrResume(
   }
   const startedAt = runDate(Date.now(), process.env['SOURCE_DATE_EPOCH']);
   const history = { losses: [], learningRates: [] };
-  const nothing = { step: 0, updates: 0, saved: [], lossScale: null, microBatch: null };
-  return { state: { ...nothing, startedAt, history }, isReplanned: false };
+  const lossScale = firstLossScale(executor);
+  const nothing = { step: 0, updates: 0, saved: [], microBatch: null };
+  return { state: { ...nothing, startedAt, history, lossScale }, isReplanned: false };
+}
+
+function rememberParts(parts: SmallerParts, state: RunState, log: TrainLoraOptions['log']): void {
+  state.microBatch = parts.microBatch;
+  log('notice', { notice: smallerPartsText(parts), step: state.step + 1, ...parts });
 }
 
 /** Variables of the adapter as they are before the first step. */
@@ -234,7 +247,6 @@ export async function prepareRun(
   const folder = new RunFolder(config.output, fingerprint);
   const begun = await beginOrResume(options, executor, layouts, folder, fingerprint, plan);
   const { state } = begun;
-  state.lossScale = firstLossScale(executor) && (state.lossScale ?? firstLossScale(executor));
 
   const { predictionType, clipSkip } = settings;
   const { family, shapes, heads } = checkpoint;
@@ -249,7 +261,7 @@ export async function prepareRun(
     ...networks,
     step: { clipSkip, gradientCheckpointing },
     lossScale: state.lossScale,
-    microBatch,
+    microBatch: Math.min(microBatch, state.microBatch ?? microBatch),
     keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },
     noise: {
@@ -270,6 +282,7 @@ export async function prepareRun(
     maxGradNorm,
     onCompile: (shape) =>
       onProgress({ phase: 'compile', done: state.step, total: plan.totalSteps, text: shape }),
+    onSmallerParts: (parts) => rememberParts(parts, state, log),
   });
   const { startedAt } = state;
   const { sessionId } = folder;

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { lockRun } from '../../src/train/run-lock.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
+import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
 import { run } from '../cli/recording-terminal.ts';
 import { tinyConfig, writePictures, writeTinyRun } from '../cli/tiny-run.ts';
 import { torchMissing } from '../helpers/executors.ts';
@@ -96,6 +97,21 @@ test('what cannot fit is refused before anything is encoded', async () => {
   expect(refused.err).toMatch(/device\.memory: it is 100MB, and the least .* about \d{3} MB/);
   const checked = await run('check', '--config', at('run.yaml'), '--set', 'device.memory=100MB');
   expect([checked.code, checked.err.includes('device.memory: it is 100MB')]).toEqual([1, true]);
+});
+
+test('what fitted the memory before is remembered', async () => {
+  const file = await openSafetensors(state());
+  const names = [...file.entries.keys()];
+  const tensors = new Map(names.map((name) => [name, file.readSync(name)] as const));
+  const metadata = new Map([...file.metadata, ['microBatch', '1']]);
+  file.close();
+  await writeSafetensors(state(), tensors, metadata);
+  const more = await train('--set', 'train.steps=3');
+  expect(more.err).toContain('note: batches are taken in parts of 1, as this run found no memory');
+  expect([more.code, steps()]).toEqual([0, [3]]);
+  const kept = await openSafetensors(state());
+  expect(kept.metadata.get('microBatch')).toBe('1');
+  kept.close();
 });
 
 const withTorch = test.skipIf(torchMissing !== undefined);

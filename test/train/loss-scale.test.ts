@@ -25,6 +25,9 @@ test('the scale moves as that of torch.amp.GradScaler', () => {
   expect(firstLossScale({ precision: 'f16' })).toEqual(first);
   expect(firstLossScale({ precision: 'bf16' })).toBeNull();
   expect(firstLossScale({})).toBeNull();
+  const saved = { scale: 8, goodSteps: 3 };
+  expect(firstLossScale({ precision: 'f16' }, saved)).toEqual(saved);
+  expect(firstLossScale({ precision: 'f32' }, saved)).toBeNull();
   expect(afterGood(1999, first)).toEqual({ scale: 65536, goodSteps: 1999 });
   expect(afterGood(2000, first)).toEqual({ scale: 131072, goodSteps: 0 });
   expect(nextLossScale({ scale: 65536, goodSteps: 1999 }, false)).toEqual({

@@ -124,20 +124,7 @@ class TorchExecutor implements Executor {
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const plan = new Plan(this.#library, { ...lowered, fixed, results });
-    const owned: number[] = [];
-    for (const { value, shape, values } of constants) {
-      const handle = this.#memory.upload(values, shape, value.dtype);
-      owned.push(handle);
-      plan.set(value.id, handle);
-    }
-    for (const leaf of leaves) {
-      if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
-    }
-    const inputs = leaves.filter(({ source }) => source === 'input').map((x) => this.#input(x));
-    for (const { leaf, handle, host } of inputs) {
-      owned.push(...new Set([handle, host.handle]));
-      plan.set(leaf.value.id, handle);
-    }
+    const { inputs, owned } = this.#fill(plan, lowered);
     const { driver, stream } = this.#cuda ?? {};
     const captured = driver && stream ? new CapturedRun(driver, stream, plan) : undefined;
     let state: 'idle' | 'running' | 'disposed' = 'idle';
@@ -171,6 +158,32 @@ class TorchExecutor implements Executor {
     };
     this.#executables.add(executable);
     return executable;
+  }
+
+  /** Puts in the plan's registers what stays there; `owned` are handles of this plan alone. */
+  #fill(plan: Plan, { leaves, constants }: LoweredGraph) {
+    const owned: number[] = [];
+    const inputs: Input[] = [];
+    try {
+      for (const { value, shape, values } of constants) {
+        const handle = this.#memory.upload(values, shape, value.dtype);
+        owned.push(handle);
+        plan.set(value.id, handle);
+      }
+      for (const leaf of leaves) {
+        if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
+        if (leaf.source !== 'input') continue;
+        const input = this.#input(leaf);
+        inputs.push(input);
+        owned.push(...new Set([input.handle, input.host.handle]));
+        plan.set(leaf.value.id, input.handle);
+      }
+      return { inputs, owned };
+    } catch (error) {
+      for (const handle of owned) this.#memory.free(handle);
+      plan.dispose();
+      throw error;
+    }
   }
 
   /** Variables stay where they are: captured graphs know their addresses. */
@@ -247,8 +260,13 @@ class TorchExecutor implements Executor {
     const type = value.dtype === 'i32' ? 'i32' : 'f32';
     const { kind } = this.#device;
     const host = this.#memory.allocateHost(shape, type, kind === 'cuda' ? 'pinned' : 'host');
-    const handle = kind === 'cpu' ? host.handle : this.#memory.allocate(shape, type);
-    return { leaf, host, handle };
+    if (kind === 'cpu') return { leaf, host, handle: host.handle };
+    try {
+      return { leaf, host, handle: this.#memory.allocate(shape, type) };
+    } catch (error) {
+      this.#memory.free(host.handle);
+      throw error;
+    }
   }
 
   #feed(inputs: readonly Input[], feeds: Values, { wait }: { readonly wait: boolean }): void {
