@@ -226,7 +226,9 @@ const trainSection = z.strictObject({
     .describe('Length of the run in passes over all images × repeats. Give steps or epochs.'),
   batchSize: count(1024)
     .default(1)
-    .describe('Images in one pass through the network. Memory grows with it; a batch that the device has no memory for is cut into smaller parts, which changes the result by rounding alone.'),
+    .describe(
+      'Images in one pass through the network. Memory grows with it; a batch that the device has no memory for is cut into smaller parts, which changes the result by rounding alone.',
+    ),
   gradientAccumulationSteps: count(4096)
     .default(1)
     .describe(

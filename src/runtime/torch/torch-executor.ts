@@ -10,6 +10,7 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
 import type { CompileOptions, Executable, Executor, ParameterSource, Values } from '../executor.ts';
 import { CapturedRun } from './captured-run.ts';
+import { isBeforeAmpere } from './compute-capability.ts';
 import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
@@ -23,7 +24,10 @@ import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 export interface TorchChoice extends SearchOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`; the first GPU, else the processor, unless given. */
   readonly device?: string;
-  /** Of heavy operations; bf16 on a GPU and f32 on the processor, unless given. */
+  /**
+   * Of heavy operations. Unless given, f32 on the processor and bf16 on a GPU, but f16 on NVIDIA's that
+   * are too old for it.
+   */
   readonly compute?: ComputeType;
 }
 
@@ -74,7 +78,22 @@ export interface ChosenTorch {
 export function chooseTorch({ device = 'auto', compute, ...search }: TorchChoice): ChosenTorch {
   const library = openLibtorch(search);
   const chosen = chooseDevice(library, device);
-  return { library, device: chosen, compute: compute ?? (chosen.kind === 'cpu' ? 'f32' : 'bf16') };
+  return { library, device: chosen, compute: compute ?? usualType(chosen) };
+}
+
+const isOld = ({ kind, index }: TorchDevice) => kind === 'cuda' && isBeforeAmpere(index);
+
+function usualType(device: TorchDevice): ComputeType {
+  if (device.kind === 'cpu') return 'f32';
+  return isOld(device) ? 'f16' : 'bf16';
+}
+
+/** Whose attention kernels there are for a device. */
+function attentionOn(device: TorchDevice): LoweringTarget['attention'] {
+  const { kind } = device;
+  if (kind === 'cpu') return kind;
+  if (kind !== 'cuda') return 'composed';
+  return isOld(device) ? 'oldCuda' : 'cuda';
 }
 
 class TorchExecutor implements Executor {
@@ -101,10 +120,9 @@ class TorchExecutor implements Executor {
     this.#parameters = parameters;
     this.#device = device;
     const { kind } = device;
-    const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';
     this.#target = {
       compute,
-      attention: options.composedAttention ? 'composed' : own,
+      attention: options.composedAttention ? 'composed' : attentionOn(device),
       channelsLast,
       normsTakeChannelsLast: kind === 'cpu',
     };

@@ -9,10 +9,10 @@ import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 export type ComputeType = Precision;
 
 /**
- * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, or none, so that it is
- * composed of products and a softmax.
+ * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, those of NVIDIA GPUs before
+ * Ampere, or none, so that it is composed of products and a softmax.
  */
-type AttentionKernels = 'cpu' | 'cuda' | 'composed';
+type AttentionKernels = 'cpu' | 'cuda' | 'oldCuda' | 'composed';
 
 /** What a graph is lowered for. */
 export interface LoweringTarget {
