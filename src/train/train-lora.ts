@@ -49,8 +49,8 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
     const run = await prepareRun(options, base, (made) => {
       executor = made;
     });
-    const { state, plan, previews } = run;
-    if (state.step === 0 && config.preview.before) await previews.make(0);
+    const { state, plan } = run;
+    if (state.step === 0 && config.preview.before) await drawPreviews(run, options);
     await trainSteps(run, options);
     return state.step === plan.totalSteps ? await finish(run, options) : stopped(run);
   } finally {
@@ -84,7 +84,7 @@ async function trainSteps(run: Run, options: TrainLoraOptions): Promise<void> {
     const finished = state.step === plan.totalSteps;
     const due = finished ? null : folder.saveDue(config.output, plan, state.step);
     if (due !== null) await saveAt(due, run, options);
-    if (previews.due(state.step) && !finished) await previews.make(state.step);
+    if (previews.due(state.step) && !finished) await drawPreviews(run, options);
     const stopping = !finished && options.stop();
     const stateDue = Date.now() - stateAt >= 1000 * config.output.saveStateEverySeconds;
     if (finished || due !== null || stopping || stateDue) {
@@ -93,6 +93,12 @@ async function trainSteps(run: Run, options: TrainLoraOptions): Promise<void> {
     }
     if (stopping) return;
   }
+}
+
+/** Previews are no reason to end a run. */
+async function drawPreviews({ previews, state: { step } }: Run, { log }: TrainLoraOptions) {
+  const notice = await previews.make(step);
+  if (notice !== null) log('notice', { notice, step });
 }
 
 /** One optimizer step and its entry in the history. */
@@ -142,11 +148,11 @@ async function saveAt(path: string, run: Run, { log, onProgress }: TrainLoraOpti
 
 /** The adapter in its place, the last previews, the curve. */
 async function finish(run: Run, options: TrainLoraOptions): Promise<TrainResult> {
-  const { config, plan, state, folder, previews, dataset } = run;
+  const { config, plan, state, folder, dataset } = run;
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));
   await saveAt(adapterPath, run, options);
-  if (config.preview.after) await previews.make(state.step);
+  if (config.preview.after) await drawPreviews(run, options);
   const pictures = await folder.finish(adapterPath, state.history, dataset.samples[0]!.path);
   return {
     finished: true,

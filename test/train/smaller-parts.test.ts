@@ -5,10 +5,20 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test, vi } from 'vitest';
+import { peakValueBytes } from '../../src/graph/peak-bytes.ts';
 import { OutOfMemoryError } from '../../src/runtime/executor.ts';
-import { smallerParts, smallerPartsText } from '../../src/train/smaller-parts.ts';
+import { gradientGraph } from '../../src/train/lora-step.ts';
+import type { TrainerOptions } from '../../src/train/lora-trainer.ts';
+import {
+  type SmallerParts,
+  smallerParts,
+  smallerPartsText,
+} from '../../src/train/smaller-parts.ts';
 import { torchMissing } from '../helpers/executors.ts';
+import { withMemory } from '../helpers/little-memory.ts';
 import type { ShortOfMemory } from './out-of-memory-child.ts';
+import { batch, makeTrainer, rates } from './tiny-trainer.ts';
+import { tinyExecutor, tinyLayouts, tinyModel } from './tiny-training.ts';
 
 // A process of its own, with the networks; two seconds on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 120_000 });
@@ -30,6 +40,46 @@ test('half of what was too much, until one is left', () => {
 test('other errors are passed on', () => {
   const other = new Error('internal: libtorch: aten::embedding: index out of range');
   expect(() => smallerParts(other, 4, false)).toThrow(other);
+});
+
+const groups = { unet: true, textEncoder: false };
+
+/** A trainer on a device that has room for the values of so many small pictures at once. */
+function onSmallDevice(pictures: number, changes: Partial<TrainerOptions> = {}) {
+  const shape = { batch: 1, height: 2, width: 2, text: { tokens: 77 } };
+  const options = { clipSkip: 1, gradientCheckpointing: false };
+  const graph = gradientGraph(tinyModel, tinyLayouts(groups), shape, options);
+  const room = pictures * peakValueBytes(graph);
+  const found: SmallerParts[] = [];
+  const made = makeTrainer(groups, {
+    executor: withMemory(tinyExecutor(), room),
+    onSmallerParts: (parts) => found.push(parts),
+    ...changes,
+  });
+  return { ...made, found };
+}
+
+test('what was gathered before is discarded, and the next step begins with what fits', async () => {
+  const batches = [batch(0), batch(0, 1)];
+  const small = onSmallDevice(1.5);
+  const parts = onSmallDevice(1.5, { microBatch: 1 });
+  for (const step of [0, 1]) {
+    const outcome = await small.trainer.step(batches, step, rates);
+    expect(outcome).toEqual(await parts.trainer.step(batches, step, rates));
+  }
+  expect(small.found).toMatchObject([{ tooMany: 2, microBatch: 1 }]);
+  expect(parts.found).toEqual([]);
+  expect(small.read('lora.unet')).toEqual(parts.read('lora.unet'));
+});
+
+test('where one picture is too large, nothing is changed', async () => {
+  const { trainer, found, read } = onSmallDevice(0.5);
+  const before = read('lora.unet');
+  await expect(trainer.step([batch(0, 1)], 0, rates)).rejects.toThrow(
+    /no memory for one picture at once \(\d+ bytes are wanted\): set train\.gradientCheckpointing/,
+  );
+  expect(found).toHaveLength(1);
+  expect(read('lora.unet')).toEqual(before);
 });
 
 /** Four pictures at once need more than `room` bytes, two need less. */
