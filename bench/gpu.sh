@@ -44,6 +44,7 @@ step doctor npx tsx src/cli/main.ts doctor
 step operations $exact npx vitest run --project unit test/runtime
 step 'parity f32' $exact npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch
 step 'parity bf16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-bf16
+step 'parity f16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-f16
 
 ours='npx tsx bench/step.ts --executor torch --device cuda --precision bf16 --steps 50 --warmup 6'
 for batch in 1 8; do

@@ -98,13 +98,14 @@ export interface LoraForward {
  *
  * @param latents shape of the latents
  * @param ids token ids of the batch, fed with the others of `tokenFeeds`
+ * @param lossScale what gradients are multiplied with; 1 unless given
  */
 export function loraForward(
   g: GraphBuilder,
   family: Family,
   layouts: readonly LoraLayout[],
   { latents, ids }: { readonly latents: Shape; readonly ids: Tensor<'i32'> },
-  options: LoraOptions = {},
+  { lossScale, ...options }: LoraOptions & { readonly lossScale?: Node } = {},
 ): LoraForward {
   const adapter = loraAdapter(g, layouts, options);
   const inputs = lossInputs(g, latents);
@@ -124,7 +125,7 @@ export function loraForward(
     perSample,
     loss,
     gradients: (layout) => {
-      found ??= grad(g, loss, factors.flat());
+      found ??= grad(g, lossScale ? g.mul(loss, lossScale) : loss, factors.flat());
       const at = layouts.indexOf(layout);
       const start = factors.slice(0, at).reduce((n, list) => n + list.length, 0);
       return found.slice(start, start + factors[at]!.length);

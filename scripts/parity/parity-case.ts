@@ -2,7 +2,7 @@
 
 import type { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import type { Node } from '../../src/graph/ops.ts';
-import type { Executor, Values } from '../../src/runtime/executor.ts';
+import type { CompileOptions, Executor, Values } from '../../src/runtime/executor.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import type { Family } from './family.ts';
 import type { GoldenFile } from './golden-file.ts';
@@ -15,6 +15,7 @@ export interface Engine {
   compute<K extends string>(
     build: (g: GraphBuilder) => Readonly<Record<K, Node>>,
     feeds: Values,
+    options?: CompileOptions,
   ): Promise<Record<K, Tensor<'f32'>>>;
 }
 

@@ -4,7 +4,13 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import type { Node } from '../../src/graph/ops.ts';
-import type { Executor, ParameterSource, Values } from '../../src/runtime/executor.ts';
+import type {
+  CompileOptions,
+  Executor,
+  ParameterSource,
+  Precision,
+  Values,
+} from '../../src/runtime/executor.ts';
 import { findLibtorch } from '../../src/runtime/torch/find-libtorch.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
@@ -40,24 +46,33 @@ const supported: ReadonlySet<string> = new Set(['sd15', 'sd21', 'sdxl']);
 
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 
-export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16'] as const;
+export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16', 'torch-f16'] as const;
 type ExecutorName = (typeof executorNames)[number];
 
 /**
  * How many times wider bounds are than in f32. bf16 keeps 8 bits, so each operation rounds by 4e-3, and
- * rounding adds up over the layers: outputs may be 5 % off, gradients 25 %.
+ * rounding adds up over the layers: outputs may be 5 % off, gradients 25 %. f16 keeps 11 bits, about a
+ * sixth of the error.
  */
 const slackOf: { readonly [N in ExecutorName]: number } = {
   onnx: 1,
   reference: 1,
   torch: 1,
   'torch-bf16': 2500,
+  'torch-f16': 400,
+};
+
+/** What libtorch computes in. */
+const torchTypes: { readonly [N in ExecutorName]?: Precision } = {
+  torch: 'f32',
+  'torch-bf16': 'bf16',
+  'torch-f16': 'f16',
 };
 
 export interface ParityOptions extends ReportOptions {
   /** A set folder or one family's. */
   readonly folder: string;
-  /** All but torch-bf16 unless given; torch where there is a libtorch. */
+  /** All but torch-bf16 and torch-f16 unless given; torch where there is a libtorch. */
   readonly executors?: readonly ExecutorName[];
   /** All unless given; the slow ones run on `reference` only where they are named. */
   readonly cases?: readonly string[];
@@ -70,9 +85,10 @@ export interface ParityResult {
 }
 
 async function createExecutor(name: ExecutorName, parameters: ParameterSource): Promise<Executor> {
-  if (name === 'torch' || name === 'torch-bf16') {
+  const compute = torchTypes[name];
+  if (compute) {
     const { createTorchExecutor } = await import('../../src/runtime/torch/torch-executor.ts');
-    return createTorchExecutor({ parameters, compute: name === 'torch' ? 'f32' : 'bf16' });
+    return createTorchExecutor({ parameters, compute });
   }
   if (name === 'onnx') {
     const { createOnnxExecutor } = await import('../../src/runtime/onnx/onnx-executor.ts');
@@ -90,9 +106,10 @@ function engineOf(executor: Executor): Engine {
     compute: async <K extends string>(
       build: (g: GraphBuilder) => Readonly<Record<K, Node>>,
       feeds: Values,
+      options?: CompileOptions,
     ) => {
       const g = new GraphBuilder();
-      const executable = await executor.compile(g.build(build(g)));
+      const executable = await executor.compile(g.build(build(g)), options);
       const outputs = await executable.run(feeds);
       await executable.dispose();
       return outputs as Record<K, Tensor<'f32'>>;

@@ -22,10 +22,10 @@ export const deviceSection = z.strictObject({
       'Where libtorch computes: auto (the first GPU, else cpu), cpu, cuda, cuda:1, mps, xpu.',
     ),
   precision: z
-    .enum(['auto', 'f32', 'bf16'])
+    .enum(['auto', 'f32', 'bf16', 'f16'])
     .default('auto')
     .describe(
-      'Type in which libtorch computes the networks; the adapter and its optimizer are f32 always. auto: bf16 on a GPU, f32 on the processor.',
+      'Type in which libtorch computes the networks; the adapter and its optimizer are f32 always. auto: f32 on the processor, bf16 on a GPU, but f16 on NVIDIA GPUs before Ampere, which have no bf16. In f16 the loss is scaled so that gradients stay in its range, steps in which one leaves it are skipped, and the VAE is in f32. On most processors f16 is slow.',
     ),
   libtorch: z
     .string()

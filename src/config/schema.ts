@@ -39,7 +39,7 @@ const outputSection = z.strictObject({
     .enum(['f16', 'bf16', 'f32'])
     .default('f16')
     .describe(
-      "Number format of the adapter's file. Web UIs expect f16. Training itself is in f32.",
+      "Number format of the adapter's file. Web UIs expect f16. The adapter is trained in f32.",
     ),
   format: z
     .enum(['kohya', 'diffusers', 'peft'])
@@ -239,7 +239,9 @@ const trainSection = z.strictObject({
     .describe('Length of the run in passes over all images × repeats. Give steps or epochs.'),
   batchSize: count(1024)
     .default(1)
-    .describe('Images in one pass through the network. Memory grows with it.'),
+    .describe(
+      'Images in one pass through the network. Memory grows with it; a batch that the device has no memory for is cut into smaller parts, which changes the result by rounding alone.',
+    ),
   gradientAccumulationSteps: count(4096)
     .default(1)
     .describe(

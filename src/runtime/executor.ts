@@ -3,6 +3,7 @@
 import type { Graph } from '../graph/ops.ts';
 import type { StoredHalf } from '../tensor/half.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { UserError } from '../tensor/user-error.ts';
 
 /** Where frozen weights come from. Values are f32, row-major. */
 export interface ParameterSource {
@@ -29,9 +30,39 @@ export interface WeightOptions {
 /** Values by name. */
 export type Values = Readonly<Record<string, Tensor>>;
 
+/**
+ * The device's memory is used up. What the run held is freed, the executor goes on, and variables are as
+ * they were: with less at once, the same may succeed.
+ */
+export class OutOfMemoryError extends UserError {
+  /** In the engine's words. */
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super(
+      `the device has no memory left (${reason}); ` +
+        'lower train.batchSize or data.resolution, or set train.gradientCheckpointing: true',
+    );
+    this.name = 'OutOfMemoryError';
+    this.reason = reason;
+  }
+}
+
+/** Float types that networks are computed in. */
+export type Precision = 'f32' | 'bf16' | 'f16';
+
+/** How a graph is to be computed. */
+export interface CompileOptions {
+  /** Not in f16, whose range ends at 65504: for networks whose values go beyond. */
+  readonly wideRange?: boolean;
+}
+
 /** A graph ready to run. */
 export interface Executable {
-  /** Computes the outputs from the inputs, and moves variables to their new values. */
+  /**
+   * Computes the outputs from the inputs, and moves variables to their new values.
+   * @throws OutOfMemoryError
+   */
   run(feeds: Values): Promise<Record<string, Tensor>>;
   /** Gives back what only this graph holds. */
   dispose(): Promise<void>;
@@ -40,7 +71,10 @@ export interface Executable {
 /** Runs graphs. All graphs of one executor share parameters and variables. */
 export interface Executor {
   readonly name: string;
-  compile(graph: Graph): Promise<Executable>;
+  /** Of the networks; f32 unless given. With f16, losses have to be scaled. */
+  readonly precision?: Precision;
+  /** @throws OutOfMemoryError */
+  compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** Creates or overwrites a variable. */
   writeVariable(name: string, value: Tensor<'f32'>): void;
   /** A copy of a variable's value. */

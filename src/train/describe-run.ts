@@ -9,6 +9,7 @@ import type {
 } from '../export/kohya-metadata.ts';
 import { countTags } from '../export/tag-frequency.ts';
 import { withoutEmphasis } from '../models/emphasis.ts';
+import type { Precision } from '../runtime/executor.ts';
 import type { BaseSettings } from './base-settings.ts';
 import type { Base } from './open-base.ts';
 import type { Dataset, TrainSample } from './read-dataset.ts';
@@ -80,6 +81,13 @@ function describeDataset(config: Config, { samples }: Dataset): DatasetDescripti
   };
 }
 
+/** What kohya's trainer calls the types that networks are computed in. */
+const mixedPrecisions: { readonly [P in Precision]: string } = {
+  f32: 'no',
+  bf16: 'bf16',
+  f16: 'fp16',
+};
+
 /** The description of a run, in the words of its configuration. */
 export function describeRun(
   config: Config,
@@ -94,7 +102,15 @@ export function describeRun(
     readonly plan: RunPlan;
     readonly settings: BaseSettings;
   },
-  { startedAt, sessionId }: { readonly startedAt: number; readonly sessionId: number },
+  {
+    startedAt,
+    sessionId,
+    precision = 'f32',
+  }: {
+    readonly startedAt: number;
+    readonly sessionId: number;
+    readonly precision?: Precision | undefined;
+  },
 ): RunDescription {
   const { lora, train, output, data } = config;
   const { fixedClipSkip } = base.checkpoint.family;
@@ -128,7 +144,7 @@ export function describeRun(
     gradientAccumulationSteps: train.gradientAccumulationSteps,
     gradientCheckpointing: train.gradientCheckpointing,
     maxGradNorm: train.maxGradNorm,
-    mixedPrecision: 'no',
+    mixedPrecision: mixedPrecisions[precision],
     seed: train.seed,
     // As kohya's trainer: only where it was chosen.
     clipSkip: fixedClipSkip !== null || settings.clipSkip === 1 ? null : settings.clipSkip,

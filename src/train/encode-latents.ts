@@ -6,7 +6,7 @@ import { readImage } from '../data/read-image.ts';
 import { GraphBuilder } from '../graph/graph-builder.ts';
 import { networkScope } from '../models/layers.ts';
 import { vaeEncoder } from '../models/vae.ts';
-import type { Executable, Executor } from '../runtime/executor.ts';
+import { type Executable, type Executor, OutOfMemoryError } from '../runtime/executor.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
 import { UserError } from '../tensor/user-error.ts';
@@ -53,16 +53,27 @@ class Encoder {
   async encode({ path, bucket }: LatentSource, flip: boolean): Promise<Tensor<'f32'>> {
     const { width, height } = bucket;
     const image = await readImage(path, { width, height, flip });
-    const executable = await this.#graphFor(bucket);
-    const { moments } = await executable.run({ image: f32([1, 3, height, width], image.data) });
-    const data = (moments!.data as Float32Array).slice();
+    const moments = await this.#momentsOf(image.data, bucket).catch((error: unknown) => {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      throw new UserError(
+        `${path}: the device has no memory to encode a picture of ${width}×${height} (${error.reason}); lower data.resolution`,
+      );
+    });
+    const data = (moments.data as Float32Array).slice();
     const bad = findNonFinite(data);
     if (bad >= 0) {
       throw new UserError(
         `${path}: the base model's VAE makes ${data[bad]} of this picture; use another VAE (\`vae:\` in the configuration) or take the picture out`,
       );
     }
-    return f32(moments!.shape.slice(1), data);
+    return f32(moments.shape.slice(1), data);
+  }
+
+  async #momentsOf(image: Float32Array, bucket: Size): Promise<Tensor> {
+    const { width, height } = bucket;
+    const executable = await this.#graphFor(bucket);
+    const { moments } = await executable.run({ image: f32([1, 3, height, width], image) });
+    return moments!;
   }
 
   async #graphFor({ width, height }: Size): Promise<Executable> {
@@ -73,7 +84,8 @@ class Encoder {
     const g = new GraphBuilder();
     const scope = networkScope(g, this.#options.shapes, 'vae');
     const moments = vaeEncoder(scope, g.input('image', [1, 3, height, width]));
-    const executable = await this.#executor.compile(g.build({ moments }));
+    // Values of SDXL's autoencoder go beyond the range of f16.
+    const executable = await this.#executor.compile(g.build({ moments }), { wideRange: true });
     this.#graphs.set(key, executable);
     return executable;
   }

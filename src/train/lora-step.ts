@@ -35,6 +35,8 @@ export interface StepOptions {
   /** Whether captions weigh their words; false unless given. */
   readonly emphasis?: boolean;
   readonly gradientCheckpointing: boolean;
+  /** Gradients come multiplied by a fed `lossScale`; false unless given. */
+  readonly scalesLoss?: boolean;
 }
 
 /** Name of the variable that gathers a group's gradient. */
@@ -49,7 +51,7 @@ function forwardAndBackward(
   model: StepModel,
   layouts: readonly LoraLayout[],
   { batch, height, width, text }: StepShape,
-  { clipSkip, emphasis = false }: StepOptions,
+  { clipSkip, emphasis = false, scalesLoss = false }: StepOptions,
 ) {
   const adapter = loraAdapter(g, layouts);
   const inputs = lossInputs(g, [batch, 4, height, width]);
@@ -61,7 +63,9 @@ function forwardAndBackward(
   const target = lossTarget(g, inputs, model.predictionType);
   const { loss, perSample } = diffusionLoss(g, prediction, target, inputs.weight);
   const factors = layouts.map((layout) => adapter.factors(layout));
-  const all = grad(g, loss, factors.flat());
+  // In f32, before anything is rounded to the type of the networks.
+  const scaled = scalesLoss ? g.mul(loss, g.input('lossScale', [])) : loss;
+  const all = grad(g, scaled, factors.flat());
   const gradients = factors.map((own) => all.splice(0, own.length));
   return { loss, perSample, gradients };
 }
@@ -80,7 +84,7 @@ export function idleFactors(
 /**
  * The graph of one micro-batch. It is fed the loss's inputs, those of the UNet and the text, and
  * `gradientKeep` and `gradientShare`, scalars: the gathered gradient becomes
- * keep·gathered + share·gradient. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
+ * keep·gathered + share·gradient, in f32; of a scaled loss, share is divided by the scale. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
  * squared norm of all gathered gradients.
  */
 export function gradientGraph(

@@ -17,6 +17,8 @@ import {
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
+import { type LossScale, nextLossScale } from './loss-scale.ts';
+import { type SmallerParts, smallerParts } from './smaller-parts.ts';
 import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
@@ -24,7 +26,9 @@ export interface TrainerOptions {
   readonly executor: Executor;
   readonly model: StepModel;
   readonly layouts: readonly LoraLayout[];
-  readonly step: StepOptions;
+  readonly step: Omit<StepOptions, 'scalesLoss'>;
+  /** Of the first step; losses are not scaled unless given. */
+  readonly lossScale?: LossScale | null;
   /** False: only one gradient graph is there at a time; all are kept unless given. */
   readonly keepsGraphs?: boolean | undefined;
   /** Most items that go through the network at once; whole batches unless given. */
@@ -42,6 +46,8 @@ export interface TrainerOptions {
   readonly maxGradNorm: number;
   /** Told before a graph is compiled, which can take seconds. */
   readonly onCompile: (shape: string) => void;
+  /** Told where the device's memory did not suffice, so that batches are cut into smaller parts. */
+  readonly onSmallerParts?: (parts: SmallerParts) => void;
 }
 
 /** What one step did. */
@@ -52,6 +58,8 @@ export interface StepOutcome {
   readonly gradNorm: number;
   /** False where the loss or a gradient was not finite, so that nothing was changed. */
   readonly applied: boolean;
+  /** What the loss was multiplied with, where losses are scaled. */
+  readonly lossScale?: number;
 }
 
 /** `count` of a tensor's rows, without a copy. */
@@ -69,6 +77,11 @@ export class LoraTrainer {
   readonly #gradients = new Map<string, Executable>();
   readonly #frozenText: FrozenTextEncoder | undefined;
   #optimizer: Executable | undefined;
+  #lossScale: LossScale | null;
+  /** Most items that go through the network at once; undefined for whole batches. */
+  #microBatch: number | undefined;
+  /** Items of the part that is being computed. */
+  #atOnce = 1;
   /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
   #someShape: StepShape | undefined;
 
@@ -79,14 +92,43 @@ export class LoraTrainer {
     if (!trainsText) {
       this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
     }
+    this.#lossScale = options.lossScale ?? null;
+    this.#microBatch = options.microBatch;
     this.#clearGradients();
   }
 
+  /** Of the next step; null where losses are not scaled. */
+  get lossScale(): LossScale | null {
+    return this.#lossScale;
+  }
+
   /**
-   * One optimizer step.
+   * One optimizer step. Where the device's memory does not suffice, it begins anew in smaller parts, and
+   * is what it would have been in those from the start.
+   *
    * @param updates of AdamW done before this one
+   * @throws UserError where single items are too large
    */
   async step(
+    batches: readonly PlannedBatch[],
+    updates: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<StepOutcome> {
+    for (;;) {
+      try {
+        return await this.#tryStep(batches, updates, learningRates);
+      } catch (error) {
+        const { step, onSmallerParts } = this.#options;
+        const parts = smallerParts(error, this.#atOnce, step.gradientCheckpointing);
+        this.#microBatch = parts.microBatch;
+        await this.#disposeGradients();
+        this.#clearGradients();
+        onSmallerParts?.(parts);
+      }
+    }
+  }
+
+  async #tryStep(
     batches: readonly PlannedBatch[],
     updates: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
@@ -94,16 +136,20 @@ export class LoraTrainer {
     let loss = 0;
     let normSquared = 0;
     let passes = 0;
+    const { scale } = this.#lossScale ?? { scale: 1 };
+    const scaling = this.#lossScale ? { lossScale: scale } : {};
     for (const batch of batches) {
       for (const { part, text } of await this.#partsOf(batch)) {
         // The loss is a mean over a batch, so that a part of it counts by its items.
+        this.#atOnce = part.items.length;
         const share = part.items.length / batch.items.length / batches.length;
         const executable = await this.#gradientsFor(part, text);
         const results = await executable.run({
           ...batchFeeds(part, this.#options.momentsOf, this.#options.noise),
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
-          gradientShare: scalar(share),
+          gradientShare: scalar(share / scale),
+          ...(this.#lossScale ? { lossScale: scalar(scale) } : {}),
         });
         loss += Number(results['loss']!.data[0]) * share;
         normSquared = Number(results['normSquared']!.data[0]);
@@ -113,7 +159,8 @@ export class LoraTrainer {
     const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
     if (applied) await this.#update(updates, gradNorm, learningRates);
     else this.#clearGradients();
-    return { loss, gradNorm, applied };
+    this.#lossScale &&= nextLossScale(this.#lossScale, Number.isFinite(gradNorm));
+    return { loss, gradNorm, applied, ...scaling };
   }
 
   async #update(
@@ -147,14 +194,12 @@ export class LoraTrainer {
   async #partsOf(batch: PlannedBatch): Promise<{ part: PlannedBatch; text: Values }[]> {
     const text = await this.#textFeeds(batch);
     let start = 0;
-    return partSizes(batch.items.length, this.#options.microBatch ?? batch.items.length).map(
-      (n) => {
-        const part = { ...batch, items: batch.items.slice(start, start + n) };
-        const own = Object.entries(text).map(([name, value]) => [name, rowsOf(value, start, n)]);
-        start += n;
-        return { part, text: Object.fromEntries(own) };
-      },
-    );
+    return partSizes(batch.items.length, this.#microBatch ?? batch.items.length).map((n) => {
+      const part = { ...batch, items: batch.items.slice(start, start + n) };
+      const own = Object.entries(text).map(([name, value]) => [name, rowsOf(value, start, n)]);
+      start += n;
+      return { part, text: Object.fromEntries(own) };
+    });
   }
 
   async #disposeGradients(): Promise<void> {
@@ -173,7 +218,8 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, step, onCompile, keepsGraphs = true } = this.#options;
+    const { executor, model, layouts, onCompile, keepsGraphs = true } = this.#options;
+    const step = { ...this.#options.step, scalesLoss: this.#lossScale !== null };
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
       : { chunks: text['ids']!.shape[1]! };

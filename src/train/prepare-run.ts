@@ -23,6 +23,7 @@ import { encodeTexts } from './encode-texts.ts';
 import { hiddenScale } from './hidden-scale.ts';
 import { momentVariables } from './lora-step.ts';
 import { LoraTrainer } from './lora-trainer.ts';
+import { firstLossScale } from './loss-scale.ts';
 import { type StepWay, wayAsConfigured } from './memory-plan.ts';
 import { rescaleZeroTerminalSnr, stableDiffusionSchedule } from './noise-schedule.ts';
 import type { Base } from './open-base.ts';
@@ -33,6 +34,7 @@ import { RunFolder } from './run-folder.ts';
 import { limitedMemory, planText } from './run-memory.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { RunPreviews } from './run-previews.ts';
+import { type SmallerParts, smallerPartsText } from './smaller-parts.ts';
 import { FrozenTextEncoder, type TextOptions } from './text-encoding.ts';
 import { textStore } from './text-store.ts';
 import { type RunOptions, usedOnce } from './train-options.ts';
@@ -157,6 +159,12 @@ async function beginOrResume(
     const notice = resumeNotice(state, formerSteps, totalSteps);
     if (notice === null) log('resumed', { step: state.step, state: statePath });
     else log('notice', { notice, step: state.step, state: statePath });
+    const { microBatch } = state;
+    if (microBatch !== null) {
+      const parts = `batches are taken in parts of ${microBatch}, as this run found no memory for more at once`;
+      log('notice', { notice: parts, microBatch });
+    }
+    state.lossScale = firstLossScale(executor, state.lossScale);
     return { state, isReplanned: formerSteps !== null };
   }
   if (found.kind === 'other') {
@@ -167,7 +175,14 @@ async function beginOrResume(
   }
   const startedAt = runDate(Date.now(), process.env['SOURCE_DATE_EPOCH']);
   const history = { losses: [], learningRates: [] };
-  return { state: { step: 0, updates: 0, startedAt, saved: [], history }, isReplanned: false };
+  const lossScale = firstLossScale(executor);
+  const nothing = { step: 0, updates: 0, saved: [], microBatch: null };
+  return { state: { ...nothing, startedAt, history, lossScale }, isReplanned: false };
+}
+
+function rememberParts(parts: SmallerParts, state: RunState, log: RunOptions['log']): void {
+  state.microBatch = parts.microBatch;
+  log('notice', { notice: smallerPartsText(parts), step: state.step + 1, ...parts });
 }
 
 /** Variables of the adapter as they are before the first step. */
@@ -253,7 +268,8 @@ export async function prepareRun(
   const trainer = new LoraTrainer({
     ...networks,
     step: { clipSkip, emphasis, gradientCheckpointing },
-    microBatch,
+    lossScale: state.lossScale,
+    microBatch: Math.min(microBatch, state.microBatch ?? microBatch),
     keepsGraphs,
     adamw: { ...train, betas: [beta1, beta2] },
     noise: {
@@ -274,12 +290,14 @@ export async function prepareRun(
     maxGradNorm,
     onCompile: (shape) =>
       onProgress({ phase: 'compile', done: state.step, total: plan.totalSteps, text: shape }),
+    onSmallerParts: (parts) => rememberParts(parts, state, log),
   });
   const { startedAt } = state;
   const { sessionId } = folder;
+  const { precision } = executor;
   const about = { base, dataset, plan, settings };
   const taken = { ...config, train: { ...train, gradientCheckpointing } };
-  const description = describeRun(taken, about, { startedAt, sessionId });
+  const description = describeRun(taken, about, { startedAt, sessionId, precision });
   const previews = new RunPreviews(config.preview, folder, networks, plan.totalSteps, onProgress);
   if (state.step === 0) await previews.forgetAfter(-1);
   else if (begun.isReplanned) await previews.forgetAfter(state.step);

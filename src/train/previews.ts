@@ -170,7 +170,8 @@ export class PreviewSampler {
       const g = new GraphBuilder();
       const scope = networkScope(g, model.shapes, 'vae');
       const input = g.input('latents', latentShape(this.#options));
-      this.#decoder = await executor.compile(g.build({ image: vaeDecoder(scope, input) }));
+      const graph = g.build({ image: vaeDecoder(scope, input) });
+      this.#decoder = await executor.compile(graph, { wideRange: true });
     }
     const scaled = latents.map((value) => value / model.family.latentScale);
     const { image } = await this.#decoder.run({ latents: f32(latentShape(this.#options), scaled) });

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { OutOfMemoryError } from '../runtime/executor.ts';
 import { writeFileAtomic } from '../weights/atomic-write.ts';
 import { renderContactSheet } from './pictures/contact-sheet.ts';
 import { encodePng } from './pictures/encode-png.ts';
@@ -58,6 +59,8 @@ export class RunPreviews {
   readonly #networks: PreviewNetworks;
   readonly #totalSteps: number;
   readonly #onProgress: (progress: TrainProgress) => void;
+  /** There was no memory for them. */
+  #isLeftOut = false;
 
   constructor(
     settings: PreviewSettings,
@@ -81,9 +84,25 @@ export class RunPreviews {
   /**
    * Samples every prompt and seed that this step has no picture of yet, and draws the sheet of all
    * rows so far.
+   * @returns null, or what to say where the device has no memory for them, so that no more are made
    */
-  async make(step: number): Promise<void> {
-    if (!this.#settings.enabled) return;
+  async make(step: number): Promise<string | null> {
+    if (!this.#settings.enabled || this.#isLeftOut) return null;
+    try {
+      await this.#makeRow(step);
+      return null;
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      this.#isLeftOut = true;
+      const { width, height } = this.#settings;
+      return (
+        `the device has no memory for previews of ${width}×${height} beside the training (${error.reason}): ` +
+        'they are left out from here on; lower preview.width and preview.height'
+      );
+    }
+  }
+
+  async #makeRow(step: number): Promise<void> {
     const requests = requestsOf(this.#settings);
     const { previewFolder } = this.#folder;
     await mkdir(previewFolder, { recursive: true });

@@ -9,12 +9,14 @@ import { finalFileName } from '../export/file-names.ts';
 import type { Executor } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 import type { StepOutcome } from './lora-trainer.ts';
+import { wasScaledTooHigh } from './loss-scale.ts';
 import { lrFactor } from './lr-schedule.ts';
 import { openBase } from './open-base.ts';
 import { prepareRun, type Run } from './prepare-run.ts';
 import { runFolderPath } from './run-folder.ts';
 import { lockRun } from './run-lock.ts';
 import { settleBase } from './settle-base.ts';
+import { SkippedSteps } from './skipped-steps.ts';
 import { SmoothedLoss } from './smoothed-loss.ts';
 import type { RunOptions, TrainLoraOptions, TrainResult } from './train-options.ts';
 import { saveState } from './train-state.ts';
@@ -49,8 +51,8 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
     const run = await prepareRun(sized, base, settings, (made) => {
       executor = made;
     });
-    const { state, plan, previews } = run;
-    if (state.step === 0 && config.preview.before) await previews.make(0);
+    const { state, plan } = run;
+    if (state.step === 0 && config.preview.before) await drawPreviews(run, sized);
     await trainSteps(run, sized);
     return state.step === plan.totalSteps ? await finish(run, sized) : stopped(run);
   } finally {
@@ -63,12 +65,16 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 async function trainSteps(run: Run, options: RunOptions): Promise<void> {
   const { config, plan, state, folder, previews } = run;
   const smoothed = new SmoothedLoss(state.history.losses);
+  const skips = new SkippedSteps();
   let badSteps = 0;
   let stateAt = Date.now();
   while (state.step < plan.totalSteps) {
     const begin = performance.now();
     const { outcome, learningRate } = await takeStep(run);
-    badSteps = outcome.applied ? 0 : badSteps + 1;
+    const skipped = skips.add(state.step, outcome);
+    if (skipped !== null) options.log('notice', { notice: skipped });
+    if (outcome.applied) badSteps = 0;
+    else if (!wasScaledTooHigh(outcome)) badSteps++;
     if (badSteps >= badStepsAllowed) throw notFinite(run);
 
     const smoothedLoss = smoothed.add(outcome.loss);
@@ -80,7 +86,7 @@ async function trainSteps(run: Run, options: RunOptions): Promise<void> {
     const finished = state.step === plan.totalSteps;
     const due = finished ? null : folder.saveDue(config.output, plan, state.step);
     if (due !== null) await saveAt(due, run, options);
-    if (previews.due(state.step) && !finished) await previews.make(state.step);
+    if (previews.due(state.step) && !finished) await drawPreviews(run, options);
     const stopping = !finished && options.stop();
     const stateDue = Date.now() - stateAt >= 1000 * config.output.saveStateEverySeconds;
     if (finished || due !== null || stopping || stateDue) {
@@ -89,6 +95,12 @@ async function trainSteps(run: Run, options: RunOptions): Promise<void> {
     }
     if (stopping) return;
   }
+}
+
+/** Previews are no reason to end a run. */
+async function drawPreviews({ previews, state: { step } }: Run, { log }: TrainLoraOptions) {
+  const notice = await previews.make(step);
+  if (notice !== null) log('notice', { notice, step });
 }
 
 /** One optimizer step and its entry in the history. */
@@ -107,6 +119,7 @@ async function takeStep({ config: { train, lora }, plan, state, trainer }: Run):
   const outcome = await trainer.step(plan.batchesOf(state.step), state.updates, rates);
   const learningRate = lora.unet ? rates.unet : rates.text_encoder;
   state.step++;
+  state.lossScale = trainer.lossScale;
   if (outcome.applied) state.updates++;
   state.history.losses.push(outcome.loss);
   state.history.learningRates.push(learningRate);
@@ -137,11 +150,11 @@ async function saveAt(path: string, run: Run, { log, onProgress }: RunOptions) {
 
 /** The adapter in its place, the last previews, the curve. */
 async function finish(run: Run, options: RunOptions): Promise<TrainResult> {
-  const { config, plan, state, folder, previews, dataset } = run;
+  const { config, plan, state, folder, dataset } = run;
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));
   await saveAt(adapterPath, run, options);
-  if (config.preview.after) await previews.make(state.step);
+  if (config.preview.after) await drawPreviews(run, options);
   const pictures = await folder.finish(adapterPath, state.history, dataset.samples[0]!.path);
   return {
     finished: true,
@@ -167,10 +180,11 @@ function stopped({ state, plan, folder: { statePath } }: Run): TrainResult {
   };
 }
 
-function notFinite({ state, folder: { statePath } }: Run): UserError {
+function notFinite({ state, folder: { statePath }, executor }: Run): UserError {
+  const wider = executor.precision === 'f16' ? 'set device.precision: bf16 or f32, ' : '';
   return new UserError(
     `the loss or the gradients were not finite in ${badStepsAllowed} steps in a row, up to step ${state.step}, ` +
-      'so the run ends and nothing of them is saved; lower train.learningRate, or look for damaged weights with ' +
+      `so the run ends and nothing of them is saved; ${wider}lower train.learningRate, or look for damaged weights with ` +
       `\`sdl-train check --deep\`; the last good state, if there is one, is ${statePath}`,
   );
 }

@@ -10,6 +10,7 @@ import { shown } from '../weights/file-error.ts';
 import { openSafetensors, type SafetensorsFile } from '../weights/safetensors-file.ts';
 import { writeSafetensors } from '../weights/safetensors-writer.ts';
 import { momentVariables } from './lora-step.ts';
+import type { LossScale } from './loss-scale.ts';
 
 /** The curve of a run: one value a step. */
 export interface History {
@@ -28,6 +29,10 @@ export interface RunState {
   /** Names of the adapters saved on the way that are still there, oldest first. */
   readonly saved: string[];
   readonly history: History;
+  /** Of the next step; null where losses are not scaled. */
+  lossScale: LossScale | null;
+  /** Most items that the device's memory had room for at once; null where it had for all. */
+  microBatch: number | null;
 }
 
 /** Everything that must be equal for a run to go on, as text by name. */
@@ -51,6 +56,7 @@ export async function saveState(
   const tensors = new Map<string, Tensor>(
     keptVariables(layouts).map((name) => [name, executor.readVariable(name)]),
   );
+  const { lossScale, microBatch } = state;
   const { losses, learningRates } = state.history;
   tensors.set('history.loss', f32([losses.length], losses));
   tensors.set('history.learningRate', f32([learningRates.length], learningRates));
@@ -63,6 +69,8 @@ export async function saveState(
       ['updates', String(state.updates)],
       ['startedAt', String(state.startedAt)],
       ['saved', JSON.stringify(state.saved)],
+      ...(lossScale === null ? [] : [['lossScale', JSON.stringify(lossScale)] as const]),
+      ...(microBatch === null ? [] : [['microBatch', String(microBatch)] as const]),
       ['fingerprint', JSON.stringify(fingerprint)],
     ]),
   );
@@ -117,6 +125,22 @@ function fingerprintIn(file: SafetensorsFile): Fingerprint {
   throw new UserError('its fingerprint is no record of texts');
 }
 
+/** Null where the state has none, as those of runs that do not scale losses. */
+function lossScaleIn(file: SafetensorsFile): LossScale | null {
+  if (!file.metadata.has('lossScale')) return null;
+  const { scale, goodSteps } = Object(jsonIn(file, 'lossScale')) as Partial<LossScale>;
+  const isScale = typeof scale === 'number' && scale > 0 && Number.isSafeInteger(goodSteps);
+  if (!isScale) throw new UserError('its lossScale is no loss scale');
+  return { scale, goodSteps: goodSteps! };
+}
+
+function microBatchIn(file: SafetensorsFile): number | null {
+  if (!file.metadata.has('microBatch')) return null;
+  const microBatch = countIn(file, 'microBatch');
+  if (microBatch === 0) throw new UserError('its microBatch is 0');
+  return microBatch;
+}
+
 async function readRunState(file: SafetensorsFile): Promise<RunState> {
   const step = countIn(file, 'step');
   const saved = jsonIn(file, 'saved');
@@ -127,6 +151,8 @@ async function readRunState(file: SafetensorsFile): Promise<RunState> {
     updates: countIn(file, 'updates'),
     startedAt: countIn(file, 'startedAt'),
     saved,
+    lossScale: lossScaleIn(file),
+    microBatch: microBatchIn(file),
     history: {
       losses: Array.from(await vectorIn(file, 'history.loss', step)),
       learningRates: Array.from(await vectorIn(file, 'history.learningRate', step)),

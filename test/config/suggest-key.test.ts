@@ -42,7 +42,8 @@ test("kohya's names lead to keys that exist", () => {
 });
 
 test('what has no counterpart says so', () => {
-  expect(suggestKey(['train'], 'mixed_precision').hint).toContain('leave it out');
+  expect(suggestKey(['train'], 'no_half_vae').hint).toContain('leave it out');
+  expect(suggestKey(['train'], 'mixed_precision').hint).toContain('device.precision');
   expect(suggestKey([], 'seed').hint).toBe('did you mean train.seed?');
   expect(suggestKey(['lora'], 'qqqqqqq').hint).toContain('the keys here are rank, alpha');
 });

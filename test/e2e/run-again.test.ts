@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { lockRun } from '../../src/train/run-lock.ts';
 import { openSafetensors } from '../../src/weights/safetensors-file.ts';
+import { writeSafetensors } from '../../src/weights/safetensors-writer.ts';
 import { run } from '../cli/recording-terminal.ts';
 import { tinyConfig, writePictures, writeTinyRun } from '../cli/tiny-run.ts';
 import { torchMissing } from '../helpers/executors.ts';
@@ -98,6 +99,21 @@ test('what cannot fit is refused before anything is encoded', async () => {
   expect([checked.code, checked.err.includes('device.memory: it is 100MB')]).toEqual([1, true]);
 });
 
+test('what fitted the memory before is remembered', async () => {
+  const file = await openSafetensors(state());
+  const names = [...file.entries.keys()];
+  const tensors = new Map(names.map((name) => [name, file.readSync(name)] as const));
+  const metadata = new Map([...file.metadata, ['microBatch', '1']]);
+  file.close();
+  await writeSafetensors(state(), tensors, metadata);
+  const more = await train('--set', 'train.steps=3');
+  expect(more.err).toContain('note: batches are taken in parts of 1, as this run found no memory');
+  expect([more.code, steps()]).toEqual([0, [3]]);
+  const kept = await openSafetensors(state());
+  expect(kept.metadata.get('microBatch')).toBe('1');
+  kept.close();
+});
+
 const withTorch = test.skipIf(torchMissing !== undefined);
 const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
 
@@ -112,6 +128,20 @@ withTorch(`a run goes on on another executor, and comes to the same${skipped}`, 
   expect(more.out).toMatch(/libtorch \d+\.\d+.*, cpu, f32/);
   // AdamW's steps are of the size of the learning rate, 1e-4, where a gradient's sign is not rounding.
   expect(await factors()).toBeAllClose(whole, { rtol: 0, atol: 2e-5 });
+});
+
+withTorch(`in f16 a stopped run goes on to the same bytes${skipped}`, async () => {
+  const on = ['--set', 'device.executor=torch', '--set', 'device.torchDevice=cpu'];
+  const half = [...on, '--set', 'device.precision=f16'];
+  const whole = await train('--restart', '--set', 'train.steps=3', ...half);
+  expect(whole.out).toMatch(/libtorch \d+\.\d+.*, cpu, f16/);
+  const first = adapter();
+  const losses = logged().filter(({ event }) => event === 'step');
+  expect(losses).toMatchObject([{ lossScale: 65536 }, { lossScale: 65536 }, { lossScale: 65536 }]);
+  expect((await train('--restart', ...half)).code).toBe(0);
+  expect((await train('--set', 'train.steps=3', ...half)).code).toBe(0);
+  expect(steps()).toEqual([3]);
+  expect(adapter().equals(first)).toBe(true);
 });
 
 test('a changed picture is encoded again, and the run starts anew', async () => {

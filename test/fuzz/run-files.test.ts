@@ -25,6 +25,8 @@ const fingerprint = { base: 'abc', steps: '10' };
 const state = {
   step: 3,
   updates: 2,
+  lossScale: null,
+  microBatch: null,
   startedAt: 86_400,
   saved: ['a-step00000002.safetensors'],
   history: { losses: [0.5, 0.5, 0.25], learningRates: [1, 0.5, 0.25] },

@@ -45,16 +45,16 @@ onTorch(`torch agrees with PyTorch in every case${skipped}`, { timeout: patience
   expect(passed).toBeGreaterThan(2000);
 });
 
-onTorch(`torch agrees in bf16, within its rounding${skipped}`, { timeout: patience }, async () => {
-  const cases = ['vae', 'text', 'unet', 'lora', 'locon', 'samplers'];
-  const { failures, passed } = await run({
-    folder: goldenFolder,
-    executors: ['torch-bf16'],
-    cases,
-  });
-  expect(failures).toEqual([]);
-  expect(passed).toBeGreaterThan(1000);
-});
+onTorch.each(['torch-bf16', 'torch-f16'] as const)(
+  `%s agrees within its rounding${skipped}`,
+  { timeout: patience },
+  async (executor) => {
+    const cases = ['vae', 'text', 'unet', 'lora', 'locon', 'samplers'];
+    const { failures, passed } = await run({ folder: goldenFolder, executors: [executor], cases });
+    expect(failures).toEqual([]);
+    expect(passed).toBeGreaterThan(1000);
+  },
+);
 
 test('a family folder can be given by itself', async () => {
   const { failures, text } = await run({ folder: join(goldenFolder, 'sd15'), cases: ['text'] });

@@ -9,6 +9,7 @@ import { contentHash } from '../../src/data/content-hash.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
 import { Rng } from '../../src/tensor/rng.ts';
 import { type EncodeOptions, encodeLatents } from '../../src/train/encode-latents.ts';
+import { withMemory } from '../helpers/little-memory.ts';
 import { tinyExecutor, tinyModel, tinyParameters } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
@@ -94,4 +95,12 @@ test('latents that are no numbers end the run with the picture’s name, and are
   );
   await expect(encoding).rejects.toThrow(/d\.png: the base model's VAE makes .*use another VAE/);
   expect(() => readdirSync(cacheDir)).toThrow();
+});
+
+test('a picture that the device has no memory for is named', async () => {
+  const sources = [await source('large.png', 8)];
+  const createExecutor = async () => withMemory(tinyExecutor(), 1e3);
+  await expect(encodeLatents(options(sources, { createExecutor }))).rejects.toThrow(
+    /large\.png: the device has no memory to encode a picture of 16×16 .*; lower data\.resolution/,
+  );
 });

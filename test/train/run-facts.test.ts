@@ -128,6 +128,14 @@ test('a run is dated by its day, or by SOURCE_DATE_EPOCH', () => {
   expect(runDate(86_400_000, 'yesterday')).toBe(86_400);
 });
 
+test('web UIs read the type that was computed in', () => {
+  const config = configOf();
+  const about = { base, dataset, plan: planOf(config), settings };
+  const run = (precision?: 'bf16' | 'f16') =>
+    describeRun(config, about, { startedAt: 86_400, sessionId: 5, precision }).mixedPrecision;
+  expect([run(), run('bf16'), run('f16')]).toEqual(['no', 'bf16', 'fp16']);
+});
+
 function describeConfig(...overrides: string[]) {
   return describeDataset(dataset, ...overrides);
 }

@@ -11,6 +11,7 @@ import { PreviewSampler } from '../../src/train/previews.ts';
 import { RunFolder } from '../../src/train/run-folder.ts';
 import { type PreviewSettings, RunPreviews } from '../../src/train/run-previews.ts';
 import { FrozenTextEncoder } from '../../src/train/text-encoding.ts';
+import { withMemory } from '../helpers/little-memory.ts';
 import { randomTensor, tinyExecutor, tinyLayouts, tinyModel, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
@@ -50,9 +51,9 @@ function networks() {
 }
 
 /** Previews of a run of four steps, and the labels of what they sample. */
-function previews(changes: Partial<PreviewSettings> = {}) {
+function previews(changes: Partial<PreviewSettings> = {}, used = networks()) {
   const sampled: string[] = [];
-  const made = new RunPreviews({ ...settings, ...changes }, folder, networks(), 4, ({ text }) =>
+  const made = new RunPreviews({ ...settings, ...changes }, folder, used, 4, ({ text }) =>
     sampled.push(text!),
   );
   return { made, sampled };
@@ -144,4 +145,16 @@ test('a picture depends on prompt, seed, sampler and adapter, and on nothing els
   tools.executor.writeVariable(variable, randomTensor([size], 1));
   expect(await same({})).toBe(false);
   expect(await same({ multiplier: 0 })).toBe(true);
+});
+
+test('where the device has no memory for them, they are left out, and it is said once', async () => {
+  const used = networks();
+  // Two UNets of 16×16 pixels take less.
+  const { made, sampled } = previews(
+    { width: 64, height: 64 },
+    { ...used, executor: withMemory(used.executor, 1e6) },
+  );
+  expect(await made.make(0)).toMatch(/no memory for previews of 64×64 .*: .*lower preview\.width/);
+  expect(await made.make(2)).toBeNull();
+  expect([sampled, folder.cover]).toEqual([['before'], undefined]);
 });

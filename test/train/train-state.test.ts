@@ -30,6 +30,8 @@ const fingerprint: Fingerprint = { base: 'abc', steps: '10', learningRate: '0.00
 const state: RunState = {
   step: 3,
   updates: 2,
+  lossScale: null,
+  microBatch: null,
   startedAt: 86_400,
   saved: ['a-step00000002.safetensors'],
   history: { losses: [0.5, Number.NaN, 0.25], learningRates: [1, 0.5, 0.25] },
@@ -62,6 +64,15 @@ test('comes back whole', async () => {
   expect(await load({}, path, executor)).toEqual({ kind: 'same', state, formerSteps: null });
   for (const name of names) expect(executor.readVariable(name)).toEqual(values.get(name));
   expect(await load({}, join(folder, 'nowhere'))).toEqual({ kind: 'none' });
+});
+
+test('what a run found out on its way comes back', async () => {
+  const other = join(folder, 'found.sdlstate');
+  const found = { lossScale: { scale: 2 ** 12, goodSteps: 1999 }, microBatch: 2 };
+  const executor = tinyExecutor();
+  for (const [name, value] of values) executor.writeVariable(name, value);
+  await saveState(other, executor, layouts, { ...state, ...found }, fingerprint);
+  expect(await load({}, other)).toMatchObject({ kind: 'same', state: { ...state, ...found } });
 });
 
 test('a run with other inputs says which differ', async () => {
@@ -98,6 +109,9 @@ test.each([
   ['saved', '7', 'its saved is no list'],
   ['saved', '[{}]', 'its saved is no list of names'],
   ['fingerprint', 'null', 'its fingerprint is no record of texts'],
+  ['lossScale', '{"scale": -1, "goodSteps": 0}', 'its lossScale is no loss scale'],
+  ['lossScale', '7', 'its lossScale is no loss scale'],
+  ['microBatch', '0', 'its microBatch is 0'],
   ['sdl-train.state', '99', 'it is no state of this version of sdl-train'],
 ])('a state whose %s is %s is refused', async (key, text, reason) => {
   const changed = join(folder, 'changed.sdlstate');

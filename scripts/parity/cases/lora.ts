@@ -4,6 +4,7 @@ import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
 import type { Node } from '../../../src/graph/ops.ts';
 import { textOutputs } from '../../../src/models/networks.ts';
 import { f32, type Tensor } from '../../../src/tensor/tensor.ts';
+import { firstLossScale } from '../../../src/train/loss-scale.ts';
 import {
   coefficientTensors,
   minSnrWeight,
@@ -49,8 +50,11 @@ async function checkStep(context: CaseContext, file: GoldenFile, kind: string, f
   const layouts = layoutsOf(family, modules);
   loadLora(engine.executor, report, layouts, modules, `${kind}_init.safetensors`);
   const withoutGradient: string[] = [];
+  const { scale } = firstLossScale(engine.executor) ?? { scale: null };
+  const scaled = scale === null ? feeds : { ...feeds, lossScale: f32([], [scale]) };
   const computed = await engine.compute((g) => {
-    const forward = loraForward(g, family, layouts, shapesOf(feeds));
+    const options = scale === null ? {} : { lossScale: g.input('lossScale', []) };
+    const forward = loraForward(g, family, layouts, shapesOf(feeds), options);
     const gradients: Record<string, Node> = {};
     for (const layout of layouts) {
       const found = forward.gradients(layout);
@@ -73,7 +77,7 @@ async function checkStep(context: CaseContext, file: GoldenFile, kind: string, f
       loss: g.reshape(forward.loss, []),
       ...gradients,
     };
-  }, feeds);
+  }, scaled);
   const index = family.index(`${kind}.safetensors`);
   const expected = [...(index.keys_without_gradient ?? [])].sort();
   report.check(
@@ -86,7 +90,14 @@ async function checkStep(context: CaseContext, file: GoldenFile, kind: string, f
     .filter((name) => name.startsWith('grad.'))
     .flatMap((name) => [...file.f32(name).data])
     .reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-  for (const [name, value] of Object.entries(computed)) {
+  for (const [name, { shape, data }] of Object.entries(computed)) {
+    const isScaled = scale !== null && name.startsWith('grad.');
+    const value = isScaled
+      ? f32(
+          shape,
+          data.map((x) => x / scale),
+        )
+      : f32(shape, data);
     const bound = zero.has(name)
       ? { absolute: zeroGradientTolerance * largest }
       : name.startsWith('grad.')

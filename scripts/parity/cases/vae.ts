@@ -20,6 +20,7 @@ export const vaeCase: ParityCase = {
       const encoded = await engine.compute(
         (g) => ({ moments: vaeEncoder(scopeOf(g, family, 'vae'), g.input('image', image.shape)) }),
         { image },
+        { wideRange: true },
       );
       const { moments } = encoded;
       report.compare(`${path}.moments`, moments, file.f32(`${path}.moments`), bound);
@@ -30,6 +31,7 @@ export const vaeCase: ParityCase = {
       const decoded = await engine.compute(
         (g) => ({ image: vaeDecoder(scopeOf(g, family, 'vae'), g.input('z', z.shape)) }),
         { z },
+        { wideRange: true },
       );
       report.compare(`${path}.decode_out`, decoded.image, file.f32(`${path}.decode_out`), bound);
     }

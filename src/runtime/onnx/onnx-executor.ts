@@ -10,6 +10,7 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import type { Executable, Executor, ParameterSource, Values, WeightOptions } from '../executor.ts';
+import { outOfMemory } from '../out-of-memory.ts';
 import { arrangeKernel, layoutName } from './arrange-kernel.ts';
 import { findConvBlock } from './find-conv-block.ts';
 import { lowerGraph, type ModelInput, outputPrefix, updatePrefix } from './lower-graph.ts';
@@ -35,6 +36,12 @@ interface Variable {
   readonly shape: Shape;
 }
 
+/** Throws what an error of ONNX Runtime says. */
+function explain(error: unknown): never {
+  const { message } = error as Error;
+  throw outOfMemory(message) ?? new Error(`internal: ONNX Runtime: ${message}`);
+}
+
 class OnnxExecutor implements Executor {
   readonly name = 'onnx';
   readonly #options: OnnxExecutorOptions;
@@ -56,9 +63,9 @@ class OnnxExecutor implements Executor {
       convBlock,
       ...(halfWeights && { halfTypeOf: (name: string) => parameters.half?.(name)?.type }),
     });
+    const frozen = this.#frozenFeeds(inputs);
     const session = await this.#createSession(encodeOnnxModel(model));
     this.#sessions.add(session);
-    const frozen = this.#frozenFeeds(inputs);
     const updates = model.outputs.filter(({ name }) => name.startsWith(updatePrefix));
     const outputs = model.outputs.filter(({ name }) => name.startsWith(outputPrefix));
     return {
@@ -70,7 +77,7 @@ class OnnxExecutor implements Executor {
           const { spare } = this.#variable(name.slice(updatePrefix.length));
           fetches[name] = new OrtTensor('float32', spare, [...shape]);
         }
-        const results = await session.run(fed, fetches);
+        const results = await session.run(fed, fetches).catch(explain);
         for (const { name } of updates) {
           const variable = this.#variable(name.slice(updatePrefix.length));
           [variable.current, variable.spare] = [variable.spare, variable.current];
@@ -132,11 +139,11 @@ class OnnxExecutor implements Executor {
           ? {}
           : { enableProfiling: true, profileFilePrefix: profilePrefix }),
         executionMode: 'sequential',
-        logSeverityLevel: 3,
+        // What fails is thrown, and not to be printed as well.
+        logSeverityLevel: 4,
       });
     } catch (error) {
-      if (provider === 'cpu')
-        throw new Error(`internal: ONNX Runtime: ${(error as Error).message}`);
+      if (provider === 'cpu' || outOfMemory((error as Error).message)) explain(error);
       throw new UserError(
         `device.provider: ${provider} cannot be used on this machine (${(error as Error).message}); use cpu`,
       );

@@ -100,19 +100,28 @@ export class DeviceMemory {
     }
     const isPlain = strides === undefined || `${strides}` === `${stridesOf(shape)}`;
     if (this.#device.kind === 'cpu' && dtype === hostType && isPlain) return host.handle;
-    const handle = this.allocate(shape, dtype, strides);
-    this.copy(host.handle, handle);
-    this.free(host.handle);
-    return handle;
+    let handle = 0;
+    try {
+      handle = this.allocate(shape, dtype, strides);
+      this.copy(host.handle, handle);
+      return handle;
+    } catch (error) {
+      this.free(handle);
+      throw error;
+    } finally {
+      this.free(host.handle);
+    }
   }
 
   /** The host's copy of a tensor, which waits for what is still being computed. */
   download(handle: number, shape: Shape, dtype: 'f32' | 'i32'): Float32Array | Int32Array {
     const host = this.allocateHost(shape, dtype, 'host');
-    this.copy(handle, host.handle);
-    const values = host.values.slice() as Float32Array | Int32Array;
-    this.free(host.handle);
-    return values;
+    try {
+      this.copy(handle, host.handle);
+      return host.values.slice() as Float32Array | Int32Array;
+    } finally {
+      this.free(host.handle);
+    }
   }
 
   free(handle: number): void {

@@ -8,8 +8,9 @@ import type { Graph } from '../../graph/ops.ts';
 import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
-import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import type { CompileOptions, Executable, Executor, ParameterSource, Values } from '../executor.ts';
 import { CapturedRun } from './captured-run.ts';
+import { isBeforeAmpere } from './compute-capability.ts';
 import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
@@ -23,7 +24,10 @@ import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 export interface TorchChoice extends SearchOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`; the first GPU, else the processor, unless given. */
   readonly device?: string;
-  /** Of heavy operations; bf16 on a GPU and f32 on the processor, unless given. */
+  /**
+   * Of heavy operations. Unless given, f32 on the processor and bf16 on a GPU, but f16 on NVIDIA's that
+   * are too old for it.
+   */
   readonly compute?: ComputeType;
 }
 
@@ -74,11 +78,27 @@ export interface ChosenTorch {
 export function chooseTorch({ device = 'auto', compute, ...search }: TorchChoice): ChosenTorch {
   const library = openLibtorch(search);
   const chosen = chooseDevice(library, device);
-  return { library, device: chosen, compute: compute ?? (chosen.kind === 'cpu' ? 'f32' : 'bf16') };
+  return { library, device: chosen, compute: compute ?? usualType(chosen) };
+}
+
+const isOld = ({ kind, index }: TorchDevice) => kind === 'cuda' && isBeforeAmpere(index);
+
+function usualType(device: TorchDevice): ComputeType {
+  if (device.kind === 'cpu') return 'f32';
+  return isOld(device) ? 'f16' : 'bf16';
+}
+
+/** Whose attention kernels there are for a device. */
+function attentionOn(device: TorchDevice): LoweringTarget['attention'] {
+  const { kind } = device;
+  if (kind === 'cpu') return kind;
+  if (kind !== 'cuda') return 'composed';
+  return isOld(device) ? 'oldCuda' : 'cuda';
 }
 
 class TorchExecutor implements Executor {
   readonly name = 'torch';
+  readonly precision: ComputeType;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
@@ -96,13 +116,13 @@ class TorchExecutor implements Executor {
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
+    this.precision = compute;
     this.#parameters = parameters;
     this.#device = device;
     const { kind } = device;
-    const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';
     this.#target = {
       compute,
-      attention: options.composedAttention ? 'composed' : own,
+      attention: options.composedAttention ? 'composed' : attentionOn(device),
       channelsLast,
       normsTakeChannelsLast: kind === 'cpu',
     };
@@ -114,26 +134,15 @@ class TorchExecutor implements Executor {
     }
   }
 
-  async compile(graph: Graph): Promise<Executable> {
-    const lowered = lowerGraph(runPasses(graph), this.#target, this.#library);
+  async compile(graph: Graph, { wideRange = false }: CompileOptions = {}): Promise<Executable> {
+    const isTooNarrow = wideRange && this.precision === 'f16';
+    const target: LoweringTarget = isTooNarrow ? { ...this.#target, compute: 'f32' } : this.#target;
+    const lowered = lowerGraph(runPasses(graph), target, this.#library);
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const plan = new Plan(this.#library, { ...lowered, fixed, results });
-    const owned: number[] = [];
-    for (const { value, shape, values } of constants) {
-      const handle = this.#memory.upload(values, shape, value.dtype);
-      owned.push(handle);
-      plan.set(value.id, handle);
-    }
-    for (const leaf of leaves) {
-      if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
-    }
-    const inputs = leaves.filter(({ source }) => source === 'input').map((x) => this.#input(x));
-    for (const { leaf, handle, host } of inputs) {
-      owned.push(...new Set([handle, host.handle]));
-      plan.set(leaf.value.id, handle);
-    }
+    const { inputs, owned } = this.#fill(plan, lowered);
     const { driver, stream } = this.#cuda ?? {};
     const captured = driver && stream ? new CapturedRun(driver, stream, plan) : undefined;
     let state: 'idle' | 'running' | 'disposed' = 'idle';
@@ -167,6 +176,32 @@ class TorchExecutor implements Executor {
     };
     this.#executables.add(executable);
     return executable;
+  }
+
+  /** Puts in the plan's registers what stays there; `owned` are handles of this plan alone. */
+  #fill(plan: Plan, { leaves, constants }: LoweredGraph) {
+    const owned: number[] = [];
+    const inputs: Input[] = [];
+    try {
+      for (const { value, shape, values } of constants) {
+        const handle = this.#memory.upload(values, shape, value.dtype);
+        owned.push(handle);
+        plan.set(value.id, handle);
+      }
+      for (const leaf of leaves) {
+        if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
+        if (leaf.source !== 'input') continue;
+        const input = this.#input(leaf);
+        inputs.push(input);
+        owned.push(...new Set([input.handle, input.host.handle]));
+        plan.set(leaf.value.id, input.handle);
+      }
+      return { inputs, owned };
+    } catch (error) {
+      for (const handle of owned) this.#memory.free(handle);
+      plan.dispose();
+      throw error;
+    }
   }
 
   /** Variables stay where they are: captured graphs know their addresses. */
@@ -222,9 +257,10 @@ class TorchExecutor implements Executor {
     return variable.handle;
   }
 
-  /** A parameter on the device, which all graphs share; read once. */
+  /** A parameter on the device, which all graphs share; read once for each type. */
   #weight({ name, shape, value: { dtype } }: LeafValue): number {
-    const known = this.#weights.get(name);
+    const key = `${dtype} ${name}`;
+    const known = this.#weights.get(key);
     if (known !== undefined) return known;
     const isKernel = this.#target.channelsLast && shape.length === 4;
     const strides = isKernel ? channelsLastStrides(shape) : undefined;
@@ -233,7 +269,7 @@ class TorchExecutor implements Executor {
       throw new Error(`internal: parameter ${name} has ${values.length} values, not [${shape}]`);
     }
     const handle = this.#memory.upload(values, shape, dtype, strides);
-    this.#weights.set(name, handle);
+    this.#weights.set(key, handle);
     return handle;
   }
 
@@ -242,8 +278,13 @@ class TorchExecutor implements Executor {
     const type = value.dtype === 'i32' ? 'i32' : 'f32';
     const { kind } = this.#device;
     const host = this.#memory.allocateHost(shape, type, kind === 'cuda' ? 'pinned' : 'host');
-    const handle = kind === 'cpu' ? host.handle : this.#memory.allocate(shape, type);
-    return { leaf, host, handle };
+    if (kind === 'cpu') return { leaf, host, handle: host.handle };
+    try {
+      return { leaf, host, handle: this.#memory.allocate(shape, type) };
+    } catch (error) {
+      this.#memory.free(host.handle);
+      throw error;
+    }
   }
 
   #feed(inputs: readonly Input[], feeds: Values, { wait }: { readonly wait: boolean }): void {

@@ -7,6 +7,7 @@
 import { join } from 'node:path';
 import koffi, { type LibraryHandle } from 'koffi';
 import { UserError } from '../../tensor/user-error.ts';
+import { outOfMemory } from '../out-of-memory.ts';
 import { type FoundLibtorch, installCommand, libraryFile } from './find-libtorch.ts';
 
 /** Element types on the device. */
@@ -188,11 +189,5 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
 export function check(library: TorchLibrary, status: Status, what: string): void {
   if (status === 0) return;
   const reason = library.lastError();
-  if (/out of memory|can't allocate memory|not enough memory/i.test(reason)) {
-    throw new UserError(
-      `the device has no memory left (${reason.split('\n')[0]}); ` +
-        'lower train.batchSize or data.resolution, or set train.gradientCheckpointing: true',
-    );
-  }
-  throw new Error(`internal: libtorch: ${what}: ${reason}`);
+  throw outOfMemory(reason) ?? new Error(`internal: libtorch: ${what}: ${reason}`);
 }

@@ -13,6 +13,7 @@ import {
   whole,
   wholes,
 } from '../torch-emitter.ts';
+import type { TorchDType } from '../torch-library.ts';
 import { product, swapped } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
@@ -63,7 +64,7 @@ const cpuKernel: Kernel = {
   },
 };
 
-/** Flash attention on NVIDIA GPUs: 16-bit floats, heads of at most 256 channels. */
+/** Flash attention on NVIDIA GPUs from Ampere on: 16-bit floats, heads of at most 256 channels. */
 const flashKernel: Kernel = {
   forward: ({ emitter }, heads, { causal, scale }) => {
     const options = [noDropout, flag(causal), flag(false), some(float(scale))];
@@ -118,19 +119,24 @@ const efficientKernel: Kernel = {
   },
 };
 
-/** Finite stand-in for minus infinity: a hidden score. It is one of bf16's values, not of f16's. */
-const hidden = { f32: -1e30, bf16: -1e30, f16: -6e4 } as const;
+/** Finite stand-in for minus infinity: a hidden score. */
+const hidden = -1e30;
 
 function times({ emitter }: LoweringContext, a: Value, b: Value | number): Value {
   const factor = typeof b === 'number' ? emitter.constant([b], [], 'f32') : b;
   return emitter.emit('mul', [tensor(a), tensor(factor)], { overload: 'Tensor', dtype: a.dtype });
 }
 
-function causalMask({ emitter, target }: LoweringContext, { queries, keys }: Sizes): Value {
+function causalMask({ emitter }: LoweringContext, { queries, keys }: Sizes, like: Value): Value {
   const mask = new Array<number>(queries * keys).fill(0);
-  for (let i = 0; i < queries; i++)
-    mask.fill(hidden[target.compute], i * keys + i + 1, (i + 1) * keys);
-  return emitter.constant(mask, [queries, keys], target.compute);
+  for (let i = 0; i < queries; i++) mask.fill(hidden, i * keys + i + 1, (i + 1) * keys);
+  return emitter.constant(mask, [queries, keys], like.dtype);
+}
+
+function cast({ emitter, codes }: LoweringContext, value: Value, dtype: TorchDType): Value {
+  if (value.dtype === dtype) return value;
+  const args = [tensor(value), whole(codes.dtypeCodes[dtype]), flag(false), flag(false), none];
+  return emitter.emit('to', args, { overload: 'dtype', dtype });
 }
 
 /**
@@ -140,13 +146,15 @@ function causalMask({ emitter, target }: LoweringContext, { queries, keys }: Siz
 const composedKernel: Kernel = {
   forward: (context, [q, k, v], sizes) => {
     const { emitter } = context;
-    const { dtype } = q;
-    const scores = product(emitter, times(context, q, sizes.scale), swapped(emitter, k));
+    // Scores of SD 2.x go beyond the range of f16; other kernels keep them in f32 inside.
+    const dtype = q.dtype === 'f16' ? 'f32' : q.dtype;
+    const [left, right] = [cast(context, q, dtype), cast(context, k, dtype)];
+    const scores = product(emitter, times(context, left, sizes.scale), swapped(emitter, right));
     const shown = sizes.causal
-      ? emitter.subtract(scores, causalMask(context, sizes), -1, dtype)
+      ? emitter.subtract(scores, causalMask(context, sizes, scores), -1, dtype)
       : scores;
     const args = [tensor(shown), whole(-1), none];
-    const p = emitter.emit('softmax', args, { overload: 'int', dtype });
+    const p = cast(context, emitter.emit('softmax', args, { overload: 'int', dtype }), q.dtype);
     return { out: product(emitter, p, v), saved: [p] };
   },
   backward: (context, [q, k, v], { saved }, ct, { scale }) => {
@@ -171,7 +179,8 @@ function kernelFor({ target }: LoweringContext, { channels }: Sizes): Kernel {
   if (target.attention === 'cpu') return cpuKernel;
   if (target.attention === 'composed') return composedKernel;
   const isHalf = target.compute !== 'f32';
-  if (isHalf && channels <= 256 && channels % 8 === 0) return flashKernel;
+  const hasFlash = target.attention === 'cuda' && isHalf;
+  if (hasFlash && channels <= 256 && channels % 8 === 0) return flashKernel;
   return channels % (isHalf ? 8 : 4) === 0 ? efficientKernel : composedKernel;
 }
 

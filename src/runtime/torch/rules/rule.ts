@@ -1,17 +1,18 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { Precision } from '../../executor.ts';
 import type { TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 
 /** The float type of heavy operations; variables, losses and optimizers are always f32. */
-export type ComputeType = 'f32' | 'bf16' | 'f16';
+export type ComputeType = Precision;
 
 /**
- * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, or none, so that it is
- * composed of products and a softmax.
+ * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, those of NVIDIA GPUs before
+ * Ampere, or none, so that it is composed of products and a softmax.
  */
-type AttentionKernels = 'cpu' | 'cuda' | 'composed';
+type AttentionKernels = 'cpu' | 'cuda' | 'oldCuda' | 'composed';
 
 /** What a graph is lowered for. */
 export interface LoweringTarget {

@@ -1,0 +1,43 @@
+/** @file Which of libtorch's kernels a graph is lowered to, for devices that are not here. */
+
+import { expect, test } from 'vitest';
+import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
+import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
+import type { LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
+
+const codes = {
+  dtypeCodes: { f32: 6, f16: 5, bf16: 15, i32: 3, i64: 4 },
+  memoryFormats: { contiguous: 0, channelsLast: 2 },
+};
+
+/** The operation that attention with so many channels in a head becomes. */
+function attentionKernel(changes: Partial<LoweringTarget>, channels: number): string | undefined {
+  const target: LoweringTarget = {
+    compute: 'f16',
+    attention: 'cuda',
+    channelsLast: true,
+    normsTakeChannelsLast: false,
+    ...changes,
+  };
+  const g = new GraphBuilder();
+  const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, [1, 4, channels]));
+  const out = g.attention(q!, k!, v!, { heads: 1, scale: 1, causal: false });
+  const { calls } = lowerGraph(g.build({ out }), target, codes);
+  const ops = calls.flatMap((call) => (call.kind === 'dispatch' ? [call.op] : []));
+  return ops.find((op) => /attention|softmax/.test(op))?.replace('_scaled_dot_product_', '');
+}
+
+test.each([
+  ['cuda', 'f16', 40, 'flash_attention'],
+  ['cuda', 'bf16', 160, 'flash_attention'],
+  ['cuda', 'f32', 64, 'efficient_attention'],
+  // The VAE's, of one head.
+  ['cuda', 'bf16', 512, 'efficient_attention'],
+  ['cuda', 'f16', 20, 'softmax'],
+  ['oldCuda', 'f16', 40, 'efficient_attention'],
+  ['oldCuda', 'f32', 512, 'efficient_attention'],
+  ['composed', 'f16', 40, 'softmax'],
+  ['cpu', 'f32', 40, 'flash_attention_for_cpu'],
+] as const)('attention on %s in %s, %i channels: %s', (attention, compute, channels, kernel) => {
+  expect(attentionKernel({ attention, compute }, channels)).toBe(kernel);
+});
