@@ -12,10 +12,22 @@ export interface ParameterSource {
 /** Values by name. */
 export type Values = Readonly<Record<string, Tensor>>;
 
+/** A run that was begun. */
+export interface PendingRun {
+  /** The outputs, once they are computed; an error of the run may come here. */
+  read(): Promise<Record<string, Tensor>>;
+}
+
 /** A graph ready to run. */
 export interface Executable {
   /** Computes the outputs from the inputs, and moves variables to their new values. */
   run(feeds: Values): Promise<Record<string, Tensor>>;
+  /**
+   * Begins a run on a device that computes while the host goes on: runs take place in the order in which
+   * they are begun, and see each other's variables. Feeds may change when it returns. Executors that
+   * compute on the host do without it: see `beginRun`.
+   */
+  begin?(feeds: Values): Promise<PendingRun>;
   /** Gives back what only this graph holds. */
   dispose(): Promise<void>;
 }
@@ -51,4 +63,11 @@ export interface MemoryModel {
   /** Whether all graphs take their buffers from one pool; else each keeps its own. */
   readonly sharesBuffers: boolean;
   ofGraph(graph: Graph, options: { readonly flipWeights: boolean }): GraphMemory;
+}
+
+/** Begins a run, which is over at once where the executor computes on the host. */
+export async function beginRun(executable: Executable, feeds: Values): Promise<PendingRun> {
+  if (executable.begin) return executable.begin(feeds);
+  const outputs = await executable.run(feeds);
+  return { read: async () => outputs };
 }

@@ -10,6 +10,9 @@ type HostValues = Float32Array | Int32Array | BigInt64Array;
 /** Where a tensor lies; pinned host memory is copied to a GPU while the host goes on. */
 type Place = 'device' | 'host' | 'pinned';
 
+/** Floats that no device has room for: 16 TiB of them. */
+const tooMany = 2 ** 42;
+
 const big = (numbers: readonly number[]) => BigInt64Array.from(numbers, BigInt);
 
 /** The strides of an image or a kernel [n, c, h, w] whose channels are innermost. */
@@ -113,6 +116,21 @@ export class DeviceMemory {
     const values = host.values.slice() as Float32Array | Int32Array;
     this.free(host.handle);
     return values;
+  }
+
+  /**
+   * Lets the allocator give back to the device what it keeps unused: it does so before it says that
+   * there is not enough, and no C function asks for it otherwise.
+   */
+  releaseCache(): void {
+    const library = this.#library;
+    const { kind, index } = this.#device;
+    const codes = [library.dtypeCodes.f32, library.deviceCodes[kind]] as const;
+    const cells = big([tooMany]);
+    const made = library.quietly(() =>
+      library.emptyStrided(1, cells, big([1]), ...codes, index, this.#stack),
+    );
+    if (made === 0) this.free(Number(this.#cells[0]!));
   }
 
   free(handle: number): void {

@@ -7,16 +7,19 @@
 import type { Graph } from '../../graph/ops.ts';
 import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
-import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
-import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
-import { CapturedRun } from './captured-run.ts';
-import { CudaDriver, type CudaStream } from './cuda-driver.ts';
+import { f32, type Tensor } from '../../tensor/tensor.ts';
+import { UserError } from '../../tensor/user-error.ts';
+import type { Executable, Executor, ParameterSource, PendingRun, Values } from '../executor.ts';
+import { CapturedRun, type RunState } from './captured-run.ts';
+import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
-import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
+import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
+import { directLink, hostType } from './host-link.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import type { ComputeType, LoweringTarget } from './rules/rule.ts';
+import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
 /** Which library, device and float type to compute with. */
@@ -35,24 +38,15 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly channelsLast?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
-  /**
-   * On a CUDA device, graphs that run often are captured and launched as one. False unless given: it
-   * has not been run on a GPU yet. The memory of what was captured is only torch's cache, so that
-   * nothing else may come near the end of the device's memory.
-   */
+  /** On a CUDA device, graphs that run often are captured and launched as one; true unless given. */
   readonly cudaGraphs?: boolean;
+  /** Told, once for each reason, what of a device is not made use of, and why. */
+  readonly note?: (text: string) => void;
 }
 
 interface Variable {
   readonly handle: number;
   readonly shape: Shape;
-}
-
-/** An input's tensor on the device, and where the host writes its values. */
-interface Input {
-  readonly leaf: LeafValue;
-  readonly host: HostTensor;
-  readonly handle: number;
 }
 
 let loaded: TorchLibrary | undefined;
@@ -84,8 +78,8 @@ class TorchExecutor implements Executor {
   readonly #device: TorchDevice;
   readonly #target: LoweringTarget;
   readonly #memory: DeviceMemory;
-  /** Of captured graphs: the driver, and the stream for all that is not captured. */
-  readonly #cuda: { readonly driver: CudaDriver; readonly stream: CudaStream } | undefined;
+  readonly #cuda: CudaSupport | undefined;
+  readonly #captured = new Set<CapturedRun>();
   readonly #weights = new Map<string, number>();
   readonly #variables = new Map<string, Variable>();
   readonly #executables = new Set<Executable>();
@@ -107,10 +101,9 @@ class TorchExecutor implements Executor {
       normsTakeChannelsLast: kind === 'cpu',
     };
     this.#memory = new DeviceMemory(library, device);
-    if (options.cudaGraphs && kind === 'cuda') {
-      const driver = new CudaDriver(library, device.index);
-      this.#cuda = { driver, stream: driver.createStream() };
-      driver.use(this.#cuda.stream);
+    if (kind === 'cuda') {
+      const { cudaGraphs = true, note = () => undefined } = options;
+      this.#cuda = openCuda({ library, device, memory: this.#memory, cudaGraphs, note });
     }
   }
 
@@ -120,53 +113,124 @@ class TorchExecutor implements Executor {
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const plan = new Plan(this.#library, { ...lowered, fixed, results });
-    const owned: number[] = [];
-    for (const { value, shape, values } of constants) {
+    const owned = constants.map(({ value, shape, values }) => {
       const handle = this.#memory.upload(values, shape, value.dtype);
-      owned.push(handle);
       plan.set(value.id, handle);
-    }
+      return handle;
+    });
     for (const leaf of leaves) {
       if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
     }
-    const inputs = leaves.filter(({ source }) => source === 'input').map((x) => this.#input(x));
-    for (const { leaf, handle, host } of inputs) {
-      owned.push(...new Set([handle, host.handle]));
-      plan.set(leaf.value.id, handle);
-    }
-    const { driver, stream } = this.#cuda ?? {};
-    const captured = driver && stream ? new CapturedRun(driver, stream, plan) : undefined;
+    const { events } = this.#cuda ?? {};
+    const link = events
+      ? stagedLink(this.#memory, events, lowered)
+      : directLink(this.#memory, lowered, this.#device.kind === 'cpu');
+    for (const [id, handle] of link.inputs) plan.set(id, handle);
+    const captured = this.#capturedRun(plan, lowered);
     let state: 'idle' | 'running' | 'disposed' = 'idle';
+    const begin = async (feeds: Values): Promise<PendingRun> => {
+      if (state !== 'idle') throw new Error(`internal: run while ${state}`);
+      state = 'running';
+      try {
+        await link.feed(feeds);
+        this.#bindVariables(plan, leaves, captured);
+        await (captured ? this.#withRoom(captured, plan) : plan.run());
+        return link.fetch((id) => plan.get(id));
+      } finally {
+        plan.clear();
+        if (!captured?.isCaptured) plan.clearResults();
+        state = 'idle';
+      }
+    };
     const executable: Executable = {
-      run: async (feeds) => {
-        if (state !== 'idle') throw new Error(`internal: run while ${state}`);
-        // What is read back tells that the host's copies were taken.
-        this.#feed(inputs, feeds, { wait: outputs.length === 0 });
-        for (const leaf of leaves) {
-          if (leaf.source === 'variable') plan.set(leaf.value.id, this.#boundVariable(leaf));
-        }
-        state = 'running';
-        try {
-          await (captured ?? plan).run();
-          return this.#fetch(plan, lowered);
-        } finally {
-          plan.clear();
-          if (!captured?.isCaptured) plan.clearResults();
-          captured?.end();
-          state = 'idle';
-        }
-      },
+      run: async (feeds) => (await begin(feeds)).read(),
+      begin,
       dispose: async () => {
         if (!this.#executables.delete(executable)) return;
         state = 'disposed';
-        captured?.dispose();
+        events?.synchronize();
+        if (captured) {
+          captured.giveUp();
+          this.#captured.delete(captured);
+        }
         plan.clearResults();
+        link.dispose();
         for (const handle of owned) this.#memory.free(handle);
         plan.dispose();
       },
     };
     this.#executables.add(executable);
     return executable;
+  }
+
+  #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
+    const { graphs, onRefused } = this.#cuda ?? {};
+    if (!graphs || !onRefused) return undefined;
+    const state = this.#runState(plan, lowered);
+    const captured = new CapturedRun({ plan, maker: graphs, state, onRefused });
+    this.#captured.add(captured);
+    return captured;
+  }
+
+  /** Runs; where the device has no memory left, once more without all captured graphs, which hold some. */
+  async #withRoom(captured: CapturedRun, plan: Plan): Promise<void> {
+    try {
+      await captured.run();
+    } catch (error) {
+      const holders = [...this.#captured].filter((each) => each.isCaptured);
+      if (!(error instanceof UserError) || holders.length === 0) throw error;
+      plan.clear();
+      this.#cuda?.events.synchronize();
+      for (const each of this.#captured) each.giveUp();
+      this.#memory.releaseCache();
+      this.#cuda?.onRefused('the device has no memory left for it');
+      // Variables are moved after all else, so that a run that failed for memory has changed nothing.
+      await plan.run();
+    }
+  }
+
+  /** The variables that a graph reads and writes, as they are now. */
+  #bindVariables(
+    plan: Plan,
+    leaves: readonly LeafValue[],
+    captured: CapturedRun | undefined,
+  ): void {
+    for (const leaf of leaves) {
+      if (leaf.source !== 'variable') continue;
+      const handle = this.#boundVariable(leaf);
+      const { id } = leaf.value;
+      // A captured graph knows the variables by their addresses.
+      if (captured?.isCaptured && plan.get(id) !== handle) captured.release();
+      plan.set(id, handle);
+    }
+  }
+
+  #runState(plan: Plan, { outputs, updates }: LoweredGraph): RunState {
+    const memory = this.#memory;
+    return {
+      save: () => {
+        const copies = updates.map((name) => {
+          const { handle, shape } = this.#variable(name);
+          const copy = memory.allocate(shape, 'f32');
+          memory.copy(handle, copy, { wait: false });
+          return { handle, copy };
+        });
+        return {
+          restore: () => {
+            for (const { handle, copy } of copies) memory.copy(copy, handle, { wait: false });
+          },
+          forget: () => {
+            for (const { copy } of copies) memory.free(copy);
+          },
+        };
+      },
+      read: () => [
+        ...outputs.map((result) =>
+          memory.download(plan.get(result.value.id), result.shape, hostType(result)),
+        ),
+        ...updates.map((name) => this.readVariable(name).data as Float32Array),
+      ],
+    };
   }
 
   /** Variables stay where they are: captured graphs know their addresses. */
@@ -193,15 +257,6 @@ class TorchExecutor implements Executor {
     for (const { handle } of this.#variables.values()) this.#memory.free(handle);
     this.#weights.clear();
     this.#variables.clear();
-  }
-
-  #fetch(plan: Plan, { outputs }: LoweredGraph): Record<string, Tensor> {
-    const fetched = outputs.map(({ name, shape, value }): [string, Tensor] => {
-      const type = value.dtype === 'i32' ? 'i32' : 'f32';
-      const data = this.#memory.download(plan.get(value.id), shape, type);
-      return [name, data instanceof Int32Array ? i32(shape, data) : f32(shape, data)];
-    });
-    return Object.fromEntries(fetched);
   }
 
   #variable(name: string): Variable {
@@ -235,30 +290,6 @@ class TorchExecutor implements Executor {
     const handle = this.#memory.upload(values, shape, dtype, strides);
     this.#weights.set(name, handle);
     return handle;
-  }
-
-  #input(leaf: LeafValue): Input {
-    const { shape, value } = leaf;
-    const type = value.dtype === 'i32' ? 'i32' : 'f32';
-    const { kind } = this.#device;
-    const host = this.#memory.allocateHost(shape, type, kind === 'cuda' ? 'pinned' : 'host');
-    const handle = kind === 'cpu' ? host.handle : this.#memory.allocate(shape, type);
-    return { leaf, host, handle };
-  }
-
-  #feed(inputs: readonly Input[], feeds: Values, { wait }: { readonly wait: boolean }): void {
-    for (const { leaf, host, handle } of inputs) {
-      const { name, shape, value } = leaf;
-      const feed = feeds[name];
-      if (!feed || feed.dtype !== value.dtype || feed.data.length !== sizeOf(shape)) {
-        const found = feed ? `${feed.dtype}[${feed.shape}]` : 'nothing';
-        throw new Error(
-          `internal: input ${name} is fed ${found}, expected ${value.dtype}[${shape}]`,
-        );
-      }
-      (host.values as Float32Array).set(feed.data as Float32Array);
-      if (handle !== host.handle) this.#memory.copy(host.handle, handle, { wait });
-    }
   }
 }
 

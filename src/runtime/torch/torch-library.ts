@@ -65,6 +65,8 @@ export interface TorchLibrary {
   lastError(): string;
   /** Another function of the libraries; undefined where this version has none of that name. */
   find(signature: string): NativeFunction | undefined;
+  /** Does what is expected to fail, without libtorch's own lines about it on the terminal. */
+  quietly<T>(work: () => T): T;
 }
 
 function loadFile(path: string): LibraryHandle | undefined {
@@ -179,9 +181,47 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
     view: (address, bytes) => koffi.view(BigInt(address), bytes),
     allocateCells: (count) => Number(koffi.address(koffi.alloc('uint64_t', count))),
     freeCells: (address) => koffi.free(BigInt(address)),
-    lastError: () => (message ? String(message()) : 'libtorch gives no reason before 2.13'),
+    lastError: () => (message ? String(message()) : guessedError(libraries.length > 1)),
     find,
+    quietly: (work) => quietly(libraries[0]!, work),
   };
+}
+
+/** Part of a GPU's memory that is free at most where an error is taken for a lack of it. */
+const littleFree = 0.15;
+
+/** What went wrong, for versions that do not say: a lack of memory is told by the driver. */
+function guessedError(hasCuda: boolean): string {
+  const unknown = 'libtorch gives no reason before 2.13';
+  if (!hasCuda) return unknown;
+  try {
+    const driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    const ask = driver.func('int cuMemGetInfo_v2(_Out_ size_t*, _Out_ size_t*)');
+    const [free, total] = [[0], [0]];
+    if (ask(free, total) !== 0 || free[0]! > littleFree * total[0]!) return unknown;
+    return `out of memory, it seems: ${free[0]} of ${total[0]} bytes are free; ${unknown}`;
+  } catch {
+    return unknown;
+  }
+}
+
+/** FATAL (c10/util/Logging.h). Versions before 2.13 write each error that they return to the terminal. */
+const onlyFatal = 3;
+
+function quietly<T>(library: LibraryHandle, work: () => T): T {
+  let level: bigint;
+  try {
+    level = library.symbol('FLAGS_caffe2_log_level');
+  } catch {
+    return work();
+  }
+  const before = koffi.decode(level, 'int');
+  koffi.encode(level, 'int', onlyFatal);
+  try {
+    return work();
+  } finally {
+    koffi.encode(level, 'int', before);
+  }
 }
 
 /** Throws what a failed call says: a lack of memory is the user's to mend, the rest is ours. */
