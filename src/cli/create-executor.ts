@@ -94,16 +94,24 @@ export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Pro
   return torchMemory(device, compute);
 }
 
-/** A factory for the executor of a configuration. */
-export function executorFactory(config: Pick<Config, 'device' | 'webui'>): ExecutorFactory {
+/**
+ * A factory for the executor of a configuration.
+ * @param note told what of a device is not made use of, and why
+ */
+export function executorFactory(
+  config: Pick<Config, 'device' | 'webui'>,
+  note: (text: string) => void = () => undefined,
+): ExecutorFactory {
   return async (parameters, { flipWeights }) => {
-    const { provider, threads } = config.device;
+    const { provider, threads, cudaGraphs } = config.device;
     const executor = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
       return createTorchExecutor({
         parameters,
         ...torchChoice(config),
+        cudaGraphs,
+        note,
         ...(threads === null ? {} : { threads }),
       });
     }
