@@ -51,7 +51,10 @@ for batch in 1 8; do
   for round in 1 2; do
     key="$out/sd15-512-b$batch-round$round"
     timed "$key-ours" $ours $size --json "$key-ours.json"
-    timed "$key-graphs" $ours $size --cuda-graphs --json "$key-graphs.json"
+    # What single choices are worth: without captured graphs, row-major images, waiting for each step.
+    timed "$key-calls" $ours $size --no-cuda-graphs --json "$key-calls.json"
+    timed "$key-row-major" $ours $size --row-major --json "$key-row-major.json"
+    timed "$key-in-step" $ours $size --in-step --json "$key-in-step.json"
     if [ -n "${PEER:-}" ]; then
       theirs="${PYTHON:-python3} $PEER --device cuda --dtype bf16 --steps 50 --warmup 6"
       timed "$key-eager" $theirs $size --json "$key-eager.json"

@@ -14,6 +14,8 @@ export type Values = Readonly<Record<string, Tensor>>;
 
 /** A run that was begun. */
 export interface PendingRun {
+  /** Whether nothing is waited for. */
+  readonly isOver: boolean;
   /** The outputs, once they are computed; an error of the run may come here. */
   read(): Promise<Record<string, Tensor>>;
 }
@@ -69,5 +71,5 @@ export interface MemoryModel {
 export async function beginRun(executable: Executable, feeds: Values): Promise<PendingRun> {
   if (executable.begin) return executable.begin(feeds);
   const outputs = await executable.run(feeds);
-  return { read: async () => outputs };
+  return { isOver: true, read: async () => outputs };
 }

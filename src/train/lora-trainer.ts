@@ -4,9 +4,9 @@ import type { BatchItem, PlannedBatch } from '../data/batch-plan.ts';
 import { type CaptionOptions, composeCaption } from '../data/caption.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { LoraGroup } from '../lora/target-modules.ts';
-import type { Executable, Executor, Values } from '../runtime/executor.ts';
+import { beginRun, type Executable, type Executor, type Values } from '../runtime/executor.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
-import { type AdamwOptions, adamwCorrections } from './adamw.ts';
+import type { AdamwOptions } from './adamw.ts';
 import { batchFeeds, type NoiseOptions } from './batch-feeds.ts';
 import {
   gradientGraph,
@@ -17,6 +17,7 @@ import {
   type StepOptions,
   type StepShape,
 } from './lora-step.ts';
+import { guardFeeds, startGuard } from './step-guard.ts';
 import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
@@ -54,6 +55,14 @@ export interface StepOutcome {
   readonly applied: boolean;
 }
 
+/** A step that was begun. */
+export interface PendingStep {
+  /** Whether it is over, so that the outcome is there at once. */
+  readonly isOver: boolean;
+  /** Waits for it. */
+  outcome(): Promise<StepOutcome>;
+}
+
 /** `count` of a tensor's rows, without a copy. */
 function rowsOf({ dtype, shape, data }: Tensor, start: number, count: number): Tensor {
   const size = data.length / shape[0]!;
@@ -69,6 +78,8 @@ export class LoraTrainer {
   readonly #gradients = new Map<string, Executable>();
   readonly #frozenText: FrozenTextEncoder | undefined;
   #optimizer: Executable | undefined;
+  /** Steps that were begun and whose outcome nobody has asked for. */
+  #unseen = 0;
   /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
   #someShape: StepShape | undefined;
 
@@ -79,11 +90,13 @@ export class LoraTrainer {
     if (!trainsText) {
       this.#frozenText = frozenText ?? new FrozenTextEncoder(() => executor, model, text);
     }
-    this.#clearGradients();
+    startGuard(executor);
+    for (const layout of layouts)
+      executor.writeVariable(gradientVariable(layout), f32([layout.size]));
   }
 
   /**
-   * One optimizer step.
+   * One optimizer step, to its end.
    * @param updates of AdamW done before this one
    */
   async step(
@@ -91,56 +104,70 @@ export class LoraTrainer {
     updates: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
   ): Promise<StepOutcome> {
-    let loss = 0;
-    let normSquared = 0;
+    const pending = await this.begin(batches, updates, learningRates);
+    return pending.outcome();
+  }
+
+  /**
+   * Begins an optimizer step, which goes on while the host does other things on executors that compute
+   * elsewhere. The outcome of one step before it may still be unseen.
+   * @param updates of AdamW done before this one, without that of an unseen step
+   */
+  async begin(
+    batches: readonly PlannedBatch[],
+    updates: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<PendingStep> {
+    if (this.#unseen > 1) throw new Error(`internal: a step while ${this.#unseen} are under way`);
     let passes = 0;
     for (const batch of batches) {
       for (const { part, text } of await this.#partsOf(batch)) {
         // The loss is a mean over a batch, so that a part of it counts by its items.
         const share = part.items.length / batch.items.length / batches.length;
         const executable = await this.#gradientsFor(part, text);
-        const results = await executable.run({
+        await beginRun(executable, {
           ...batchFeeds(part, this.#options.momentsOf, this.#options.noise),
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
           gradientShare: scalar(share),
         });
-        loss += Number(results['loss']!.data[0]) * share;
-        normSquared = Number(results['normSquared']!.data[0]);
       }
     }
-    const gradNorm = Math.sqrt(normSquared);
-    const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
-    if (applied) await this.#update(updates, gradNorm, learningRates);
-    else this.#clearGradients();
-    return { loss, gradNorm, applied };
+    return this.#update(updates, learningRates);
   }
 
   async #update(
     updates: number,
-    gradNorm: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
-  ): Promise<void> {
+  ): Promise<PendingStep> {
     const { executor, model, layouts, step, adamw, maxGradNorm } = this.#options;
     if (!this.#optimizer) {
       const idle = idleFactors(model, layouts, this.#someShape!, step);
       this.#optimizer = await executor.compile(optimizerGraph(layouts, adamw, idle));
     }
-    // As torch.nn.utils.clip_grad_norm_.
-    const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
-    const feeds: Record<string, Tensor> = {
-      clip: scalar(clip),
-      ...adamwCorrections(updates + 1, adamw),
-    };
+    const count = { updates: updates + this.#unseen, unsure: this.#unseen > 0 };
+    const feeds: Record<string, Tensor> = guardFeeds(adamw, maxGradNorm, count);
     for (const { group } of layouts) feeds[`learningRate.${group}`] = scalar(learningRates[group]);
-    await this.#optimizer.run(feeds);
-  }
-
-  /** Zeros, since a gathered NaN would stay: zero times NaN is NaN. */
-  #clearGradients(): void {
-    const { executor, layouts } = this.#options;
-    for (const layout of layouts)
-      executor.writeVariable(gradientVariable(layout), f32([layout.size]));
+    const run = await beginRun(this.#optimizer, feeds);
+    this.#unseen++;
+    let outcome: Promise<StepOutcome> | undefined;
+    const see = async (): Promise<StepOutcome> => {
+      const results = await run.read();
+      this.#unseen--;
+      const value = (name: string) => Number(results[name]!.data[0]);
+      return {
+        loss: value('loss'),
+        gradNorm: Math.sqrt(value('normSquared')),
+        applied: value('applied') > 0,
+      };
+    };
+    return {
+      isOver: run.isOver,
+      outcome: () => {
+        outcome ??= see();
+        return outcome;
+      },
+    };
   }
 
   /** A batch in parts; their texts are as long as the whole batch's, so that nothing but rounding differs. */

@@ -1,87 +1,16 @@
 /** @file One optimizer step after the other, on a small model. */
 
 import { expect, test, vi } from 'vitest';
-import type { BatchItem, PlannedBatch } from '../../src/data/batch-plan.ts';
-import { initLora } from '../../src/lora/init-lora.ts';
-import { unetFeeds } from '../../src/models/networks.ts';
+import type { BatchItem } from '../../src/data/batch-plan.ts';
 import { f32, type Tensor } from '../../src/tensor/tensor.ts';
-import { gradientVariable, momentVariables } from '../../src/train/lora-step.ts';
-import { LoraTrainer, type TrainerOptions } from '../../src/train/lora-trainer.ts';
-import { stableDiffusionSchedule } from '../../src/train/noise-schedule.ts';
-import { randomTensor, tinyExecutor, tinyLayouts, tinyModel, tinyText } from './tiny-training.ts';
+import { gradientVariable } from '../../src/train/lora-step.ts';
+import type { StepOutcome } from '../../src/train/lora-trainer.ts';
+import { lateExecutor } from '../helpers/late-executor.ts';
+import { batch, beta1, makeTrainer, norm, rates } from './tiny-trainer.ts';
+import { randomTensor, tinyExecutor } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 120_000 });
-
-const beta1 = 0.9;
-const rates = { unet: 0.01, text_encoder: 0.02 };
-const seed = 5;
-
-/** A trainer of captions on 16×16 pictures; the moments of a sample may be replaced. */
-function makeTrainer(
-  groups: { readonly unet: boolean; readonly textEncoder: boolean },
-  changes: Partial<TrainerOptions> = {},
-) {
-  const executor = tinyExecutor();
-  const layouts = tinyLayouts(groups);
-  for (const layout of layouts) {
-    executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, seed)));
-    for (const moment of momentVariables(layout)) {
-      executor.writeVariable(moment, f32([layout.size]));
-    }
-  }
-  const compiled: string[] = [];
-  const trainer = new LoraTrainer({
-    executor,
-    model: tinyModel,
-    layouts,
-    step: { clipSkip: 1, gradientCheckpointing: false },
-    adamw: { betas: [beta1, 0.999], epsilon: 1e-8, weightDecay: 0 },
-    noise: {
-      seed,
-      schedule: stableDiffusionSchedule(),
-      predictionType: 'epsilon',
-      minTimestep: 0,
-      maxTimestep: 1000,
-      minSnrGamma: null,
-      noiseOffset: 0,
-      priorLossWeight: 1,
-      latentScale: tinyModel.family.latentScale,
-      conditions: (timesteps) => unetFeeds(tinyModel, timesteps, []),
-    },
-    text: tinyText(),
-    captions: {
-      shuffleTags: false,
-      keepTokens: 0,
-      captionSeparator: ',',
-      captionDropout: 0,
-      variants: null,
-    },
-    samples: [
-      { caption: 'a dog', triggerWord: null },
-      { caption: 'a cat', triggerWord: 'zibbo' },
-    ],
-    momentsOf: ({ sample }) => randomTensor([8, 2, 2], sample),
-    maxGradNorm: 0,
-    onCompile: (shape) => compiled.push(shape),
-    ...changes,
-  });
-  const read = (name: string) => Array.from(executor.readVariable(name).data);
-  return { trainer, layouts, read, compiled };
-}
-
-const item = (sample: number): BatchItem => ({
-  sample,
-  prior: false,
-  flip: false,
-  epoch: 0,
-  position: sample,
-});
-const batch = (...items: number[]): PlannedBatch => ({
-  bucket: { width: 16, height: 16 },
-  items: items.map(item),
-});
-const norm = (values: readonly number[]) => Math.hypot(...values);
 
 test('a step changes the factors of both groups, each at its own rate', async () => {
   const { trainer, layouts, read, compiled } = makeTrainer({ unet: true, textEncoder: true });
@@ -172,4 +101,50 @@ test('a step that is not finite changes nothing, and leaves nothing behind', asy
   const clean = makeTrainer(groups);
   expect(healed).toEqual(await clean.trainer.step([batch(0)], 0, rates));
   expect(read('lora.unet')).toEqual(clean.read('lora.unet'));
+});
+
+test('steps that are begun before the one before is seen change the same, skipped ones as well', async () => {
+  const groups = { unet: true, textEncoder: false };
+  const run = async (late: boolean) => {
+    let broken = false;
+    const momentsOf = ({ sample }: BatchItem): Tensor<'f32'> =>
+      broken
+        ? f32([8, 2, 2], new Float32Array(32).fill(Number.NaN))
+        : randomTensor([8, 2, 2], sample);
+    const executor = late ? lateExecutor(tinyExecutor()) : tinyExecutor();
+    const changes = { momentsOf, maxGradNorm: 0.1 };
+    const { trainer, read } = makeTrainer(groups, changes, executor);
+    const outcomes: StepOutcome[] = [];
+    let updates = 0;
+    let before: Awaited<ReturnType<typeof trainer.begin>> | undefined;
+    const see = async () => {
+      const outcome = await before?.outcome();
+      if (outcome) outcomes.push(outcome);
+      if (outcome?.applied) updates++;
+      before = undefined;
+    };
+    for (let step = 0; step < 5; step++) {
+      broken = step === 1 || step === 3;
+      const pending = await trainer.begin([batch(step % 2)], updates, rates);
+      expect(pending.isOver).toBe(!late);
+      await see();
+      before = pending;
+      if (!late) await see();
+    }
+    await see();
+    return { outcomes, factors: read('lora.unet'), moments: read('adam.v.unet') };
+  };
+  const [late, inStep] = [await run(true), await run(false)];
+  expect(inStep.outcomes.map(({ applied }) => applied)).toEqual([true, false, true, false, true]);
+  expect(late).toEqual(inStep);
+});
+
+test('no more than one step may be unseen', async () => {
+  const { trainer } = makeTrainer(
+    { unet: true, textEncoder: false },
+    {},
+    lateExecutor(tinyExecutor()),
+  );
+  for (let i = 0; i < 2; i++) await trainer.begin([batch(0)], 0, rates);
+  await expect(trainer.begin([batch(0)], 0, rates)).rejects.toThrow('internal: a step while 2');
 });

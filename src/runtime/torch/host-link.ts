@@ -61,7 +61,7 @@ export function directLink(
         const data = memory.download(handleOf(value.id), shape, hostType(result));
         return [name, asTensor(shape, data)];
       });
-      return { read: async () => Object.fromEntries(read) };
+      return { isOver: true, read: async () => Object.fromEntries(read) };
     },
     dispose: () => {
       for (const { host, handle } of inputs) {

@@ -99,6 +99,6 @@ export function stagedLink(
     place.leave = async () => {
       await read();
     };
-    return { read };
+    return { isOver: false, read };
   }
 }

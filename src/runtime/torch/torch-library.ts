@@ -10,7 +10,7 @@ import { UserError } from '../../tensor/user-error.ts';
 import { type FoundLibtorch, installCommand, libraryFile } from './find-libtorch.ts';
 
 /** Element types on the device. */
-export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64';
+export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'bool';
 export type TorchDeviceKind = 'cpu' | 'cuda' | 'mps' | 'xpu';
 
 type Status = number;
@@ -153,6 +153,7 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       bf16: code('aoti_torch_dtype_bfloat16'),
       i32: code('aoti_torch_dtype_int32'),
       i64: code('aoti_torch_dtype_int64'),
+      bool: code('aoti_torch_dtype_bool'),
     },
     deviceCodes: {
       cpu: code('aoti_torch_device_type_cpu'),

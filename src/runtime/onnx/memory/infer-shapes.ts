@@ -92,6 +92,8 @@ const rules: Readonly<Record<string, Rule>> = {
   Sub: broadcast,
   Mul: broadcast,
   Div: broadcast,
+  Greater: broadcast,
+  Where: ({ shapes: [condition, a, b] }) => broadcastOf(condition!, broadcastOf(a!, b!)),
   Cast: first,
   Concat: concat,
   Conv: convolution,
