@@ -10,6 +10,7 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import type { Executable, Executor, ParameterSource, PendingRun, Values } from '../executor.ts';
+import { AttentionTrials, cudaKernels } from './attention-trials.ts';
 import { CapturedRun, type RunState } from './captured-run.ts';
 import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
@@ -93,14 +94,19 @@ class TorchExecutor implements Executor {
     this.#parameters = parameters;
     this.#device = device;
     const { kind } = device;
-    const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';
-    this.#target = {
-      compute,
-      attention: options.composedAttention ? 'composed' : own,
-      channelsLast,
-      normsTakeChannelsLast: kind === 'cpu',
-    };
     this.#memory = new DeviceMemory(library, device);
+    const target = { compute, channelsLast, normsTakeChannelsLast: kind === 'cpu' };
+    const composed = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
+    const trials = new AttentionTrials({
+      library,
+      memory: this.#memory,
+      target,
+      kernels: (sizes) => {
+        if (composed) return ['composed'];
+        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, compute);
+      },
+    });
+    this.#target = { ...target, attention: (sizes) => trials.choose(sizes) };
     if (kind === 'cuda') {
       const { cudaGraphs = true, note = () => undefined } = options;
       this.#cuda = openCuda({ library, device, memory: this.#memory, cudaGraphs, note });

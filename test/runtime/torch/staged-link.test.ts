@@ -17,7 +17,7 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     const library = loadTorchLibrary(findLibtorch());
     const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
     const g = new GraphBuilder();
-    const target = { compute: 'f32', attention: 'cpu', channelsLast: true } as const;
+    const target = { compute: 'f32', attention: () => 'cpu' as const, channelsLast: true } as const;
     const lowered = lowerGraph(
       g.build({ y: g.exp(g.input('x', [2])) }),
       { ...target, normsTakeChannelsLast: true },

@@ -1,0 +1,165 @@
+/**
+ * @file Which of libtorch's attention kernels is fastest on this GPU for the sizes of a network: each is
+ * tried, forward and backward, when a graph first asks. What is fastest differs by GPU and by version of
+ * cuDNN, and not every kernel takes every size on every GPU.
+ */
+
+import { grad } from '../../graph/autodiff/grad.ts';
+import { GraphBuilder } from '../../graph/graph-builder.ts';
+import type { Node } from '../../graph/ops.ts';
+import { sizeOf } from '../../tensor/shape.ts';
+import { compareRuns } from './agreement.ts';
+import type { DeviceMemory } from './device-memory.ts';
+import { lowerGraph } from './lower-graph.ts';
+import { Plan } from './plan.ts';
+import type { AttentionKernel, AttentionSizes, ComputeType, LoweringTarget } from './rules/rule.ts';
+import type { TorchLibrary } from './torch-library.ts';
+
+/** Runs that are timed; as many, not timed, come before. */
+const timedRuns = 4;
+/** Queries from which on the choice is worth a trial: below, a step spends next to nothing in it. */
+const manyQueries = 1024;
+
+/**
+ * The kernels that may take heads of this size on an NVIDIA GPU, the surest first
+ * (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp). Flash attention wants heads of a multiple of 8
+ * channels, at most 256; cuDNN of at most 128, more than one key; both, 16-bit floats.
+ */
+export function cudaKernels(sizes: AttentionSizes, compute: ComputeType): AttentionKernel[] {
+  const { channels, queries, keys } = sizes;
+  if (compute === 'f32') return channels % 4 === 0 ? ['efficient', 'composed'] : ['composed'];
+  if (channels % 8 !== 0) return ['composed'];
+  const cudnn = channels <= 128 && queries >= manyQueries && keys > 1;
+  return [
+    ...(channels <= 256 ? (['flash'] as const) : []),
+    ...(cudnn ? (['cudnn'] as const) : []),
+    'efficient',
+    'composed',
+  ];
+}
+
+/** Kernels that are slower than any before them, and taken only where none of those works. */
+const lastResorts: ReadonlySet<AttentionKernel> = new Set(['efficient', 'composed']);
+
+export interface AttentionTrialsOptions {
+  readonly library: TorchLibrary;
+  readonly memory: DeviceMemory;
+  readonly target: Omit<LoweringTarget, 'attention'>;
+  /** The kernels to try, the surest first. */
+  readonly kernels: (sizes: AttentionSizes) => readonly AttentionKernel[];
+}
+
+/** Values in [-1, 1) without a pattern that matters. */
+function scattered(size: number, seed: number): Float32Array {
+  const values = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    values[i] = (Math.imul(i + seed, 0x9e3779b1) >>> 8) / 2 ** 23 - 1;
+  }
+  return values;
+}
+
+/** Channels of the largest heads that are trained: larger ones are the VAE's. */
+const mostTrained = 256;
+
+/** The output and, where the network is trained, the gradients of q, k and v. */
+function trialGraph({ batch, queries, keys, channels, ...attrs }: AttentionSizes) {
+  const g = new GraphBuilder();
+  const width = attrs.heads * channels;
+  const [q, k, v, ct] = (['q', 'k', 'v', 'ct'] as const).map((name) =>
+    g.input(name, [batch, name === 'q' || name === 'ct' ? queries : keys, width]),
+  ) as [Node, Node, Node, Node];
+  const out = g.attention(q, k, v, attrs);
+  if (channels > mostTrained) return g.build({ out });
+  const [dq, dk, dv] = grad(g, g.sum(g.mul(out, ct), [0, 1, 2]), [q, k, v]);
+  return g.build({ out, dq: dq!, dk: dk!, dv: dv! });
+}
+
+interface Trial {
+  readonly kernel: AttentionKernel;
+  readonly milliseconds: number;
+  readonly results: readonly ArrayLike<number>[];
+}
+
+export class AttentionTrials {
+  readonly #options: AttentionTrialsOptions;
+  readonly #chosen = new Map<string, AttentionKernel>();
+
+  constructor(options: AttentionTrialsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws internal error where no kernel works */
+  choose(sizes: AttentionSizes): AttentionKernel {
+    const key = JSON.stringify(sizes);
+    let kernel = this.#chosen.get(key);
+    if (!kernel) {
+      kernel = this.#compare(sizes);
+      this.#chosen.set(key, kernel);
+    }
+    return kernel;
+  }
+
+  #compare(sizes: AttentionSizes): AttentionKernel {
+    const candidates = this.#options.kernels(sizes);
+    if (candidates.length === 1) return candidates[0]!;
+    let best: Trial | undefined;
+    let reason: unknown;
+    for (const kernel of candidates) {
+      if (best && lastResorts.has(kernel)) break;
+      try {
+        const trial = this.#options.library.quietly(() => this.#try(kernel, sizes));
+        const agrees = !best || compareRuns(best.results, trial.results) === 'same';
+        if (!best || (agrees && trial.milliseconds < best.milliseconds)) best = trial;
+      } catch (error) {
+        reason = error;
+      }
+    }
+    if (!best) throw reason;
+    return best.kernel;
+  }
+
+  #try(kernel: AttentionKernel, sizes: AttentionSizes): Trial {
+    const { library, memory, target } = this.#options;
+    const lowered = lowerGraph(trialGraph(sizes), { ...target, attention: () => kernel }, library);
+    const { leaves, constants, outputs } = lowered;
+    const plan = new Plan(library, {
+      ...lowered,
+      fixed: [...leaves, ...constants].map(({ value }) => value.id),
+      results: outputs.map(({ value }) => value.id),
+    });
+    const tick = memory.upload([0], [1], 'f32');
+    const handles = [tick];
+    const put = (id: number, handle: number) => {
+      handles.push(handle);
+      plan.set(id, handle);
+    };
+    const read = ({ value, shape }: (typeof outputs)[number]) =>
+      memory.download(plan.get(value.id), shape, 'f32');
+    try {
+      for (const [i, { value, shape }] of leaves.entries()) {
+        put(value.id, memory.upload(scattered(sizeOf(shape), i), shape, 'f32'));
+      }
+      for (const { value, shape, values } of constants) {
+        put(value.id, memory.upload(values, shape, value.dtype));
+      }
+      const runs = (count: number) => {
+        const begin = performance.now();
+        for (let i = 0; i < count; i++) {
+          plan.clearResults();
+          plan.runAtOnce();
+        }
+        // What is read is waited for, and all before it.
+        memory.download(tick, [1], 'f32');
+        return performance.now() - begin;
+      };
+      runs(timedRuns);
+      const milliseconds = runs(timedRuns);
+      return { kernel, milliseconds, results: outputs.map(read) };
+    } finally {
+      plan.clear();
+      plan.clearResults();
+      for (const handle of handles) memory.free(handle);
+      plan.dispose();
+    }
+  }
+}
