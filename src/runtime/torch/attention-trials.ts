@@ -7,16 +7,12 @@
 import { grad } from '../../graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../graph/graph-builder.ts';
 import type { Node } from '../../graph/ops.ts';
-import { sizeOf } from '../../tensor/shape.ts';
 import { compareRuns } from './agreement.ts';
 import type { DeviceMemory } from './device-memory.ts';
-import { lowerGraph } from './lower-graph.ts';
-import { Plan } from './plan.ts';
+import { type GraphTrial, tryGraph } from './graph-trial.ts';
 import type { AttentionKernel, AttentionSizes, ComputeType, LoweringTarget } from './rules/rule.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
-/** Runs that are timed; as many, not timed, come before. */
-const timedRuns = 4;
 /** Queries from which on the choice is worth a trial: below, a step spends next to nothing in it. */
 const manyQueries = 1024;
 
@@ -49,15 +45,6 @@ export interface AttentionTrialsOptions {
   readonly kernels: (sizes: AttentionSizes) => readonly AttentionKernel[];
 }
 
-/** Values in [-1, 1) without a pattern that matters. */
-function scattered(size: number, seed: number): Float32Array {
-  const values = new Float32Array(size);
-  for (let i = 0; i < size; i++) {
-    values[i] = (Math.imul(i + seed, 0x9e3779b1) >>> 8) / 2 ** 23 - 1;
-  }
-  return values;
-}
-
 /** Channels of the largest heads that are trained: larger ones are the VAE's. */
 const mostTrained = 256;
 
@@ -74,10 +61,8 @@ function trialGraph({ batch, queries, keys, channels, ...attrs }: AttentionSizes
   return g.build({ out, dq: dq!, dk: dk!, dv: dv! });
 }
 
-interface Trial {
+interface Trial extends GraphTrial {
   readonly kernel: AttentionKernel;
-  readonly milliseconds: number;
-  readonly results: readonly ArrayLike<number>[];
 }
 
 export class AttentionTrials {
@@ -120,46 +105,10 @@ export class AttentionTrials {
 
   #try(kernel: AttentionKernel, sizes: AttentionSizes): Trial {
     const { library, memory, target } = this.#options;
-    const lowered = lowerGraph(trialGraph(sizes), { ...target, attention: () => kernel }, library);
-    const { leaves, constants, outputs } = lowered;
-    const plan = new Plan(library, {
-      ...lowered,
-      fixed: [...leaves, ...constants].map(({ value }) => value.id),
-      results: outputs.map(({ value }) => value.id),
-    });
-    const tick = memory.upload([0], [1], 'f32');
-    const handles = [tick];
-    const put = (id: number, handle: number) => {
-      handles.push(handle);
-      plan.set(id, handle);
+    const attention = () => kernel;
+    return {
+      kernel,
+      ...tryGraph({ library, memory, target: { ...target, attention } }, trialGraph(sizes)),
     };
-    const read = ({ value, shape }: (typeof outputs)[number]) =>
-      memory.download(plan.get(value.id), shape, 'f32');
-    try {
-      for (const [i, { value, shape }] of leaves.entries()) {
-        put(value.id, memory.upload(scattered(sizeOf(shape), i), shape, 'f32'));
-      }
-      for (const { value, shape, values } of constants) {
-        put(value.id, memory.upload(values, shape, value.dtype));
-      }
-      const runs = (count: number) => {
-        const begin = performance.now();
-        for (let i = 0; i < count; i++) {
-          plan.clearResults();
-          plan.runAtOnce();
-        }
-        // What is read is waited for, and all before it.
-        memory.download(tick, [1], 'f32');
-        return performance.now() - begin;
-      };
-      runs(timedRuns);
-      const milliseconds = runs(timedRuns);
-      return { kernel, milliseconds, results: outputs.map(read) };
-    } finally {
-      plan.clear();
-      plan.clearResults();
-      for (const handle of handles) memory.free(handle);
-      plan.dispose();
-    }
   }
 }

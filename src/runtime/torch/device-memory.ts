@@ -33,10 +33,12 @@ export class DeviceMemory {
   /** Three cells: the stack of a copy. */
   readonly #stack: number;
   readonly #cells: BigUint64Array;
+  readonly #copy: (stack: number) => number;
 
   constructor(library: TorchLibrary, device: TorchDevice) {
     this.#library = library;
     this.#device = device;
+    this.#copy = library.operation('aten::copy_', '');
     this.#stack = library.allocateCells(3);
     this.#cells = new BigUint64Array(library.view(this.#stack, 24));
   }
@@ -81,7 +83,7 @@ export class DeviceMemory {
     check(library, library.newHandle(to, this.#stack), 'a handle');
     check(library, library.newHandle(from, this.#stack + 8), 'a handle');
     this.#cells[2] = wait ? 0n : 1n;
-    check(library, library.dispatch('aten::copy_', '', this.#stack), 'aten::copy_');
+    check(library, this.#copy(this.#stack), 'aten::copy_');
     this.free(Number(this.#cells[0]!));
   }
 

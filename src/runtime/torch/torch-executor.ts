@@ -17,6 +17,7 @@ import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
 import { directLink, hostType } from './host-link.ts';
+import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import type { ComputeType, LoweringTarget } from './rules/rule.ts';
@@ -35,7 +36,7 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly parameters: ParameterSource;
   /** Threads of the processor; one for each core unless given. */
   readonly threads?: number;
-  /** Images and kernels with their channels innermost; true unless given. */
+  /** Images and kernels with their channels innermost; on a GPU, what is faster, else true, unless given. */
   readonly channelsLast?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
@@ -51,6 +52,8 @@ interface Variable {
 }
 
 let loaded: TorchLibrary | undefined;
+/** Whether channels innermost are faster, by GPU and type: seen once. */
+const layouts = new Map<string, boolean>();
 
 /** A process has one libtorch. */
 function openLibtorch(options: SearchOptions = {}): TorchLibrary {
@@ -86,7 +89,7 @@ class TorchExecutor implements Executor {
   readonly #executables = new Set<Executable>();
 
   constructor(options: TorchExecutorOptions) {
-    const { parameters, threads, channelsLast = true } = options;
+    const { parameters, threads } = options;
     const { library, device, compute } = chooseTorch(options);
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
@@ -95,8 +98,16 @@ class TorchExecutor implements Executor {
     this.#device = device;
     const { kind } = device;
     this.#memory = new DeviceMemory(library, device);
-    const target = { compute, channelsLast, normsTakeChannelsLast: kind === 'cpu' };
     const composed = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
+    if (kind === 'cuda') {
+      const { cudaGraphs = true, note = () => undefined } = options;
+      this.#cuda = openCuda({ library, device, compute, cudaGraphs, note });
+    }
+    const target = {
+      compute,
+      channelsLast: options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute)),
+      normsTakeChannelsLast: kind === 'cpu',
+    };
     const trials = new AttentionTrials({
       library,
       memory: this.#memory,
@@ -107,10 +118,22 @@ class TorchExecutor implements Executor {
       },
     });
     this.#target = { ...target, attention: (sizes) => trials.choose(sizes) };
-    if (kind === 'cuda') {
-      const { cudaGraphs = true, note = () => undefined } = options;
-      this.#cuda = openCuda({ library, device, memory: this.#memory, cudaGraphs, note });
+  }
+
+  #prefersChannelsLast(compute: ComputeType): boolean {
+    const key = `${this.#device.index} ${compute}`;
+    let prefers = layouts.get(key);
+    if (prefers === undefined) {
+      prefers = this.#tryLayouts(compute);
+      layouts.set(key, prefers);
     }
+    return prefers;
+  }
+
+  #tryLayouts(compute: ComputeType): boolean {
+    const target = { compute, attention: () => 'composed' as const, normsTakeChannelsLast: false };
+    const place = { library: this.#library, memory: this.#memory };
+    return prefersChannelsLast({ ...place, target: { ...target, channelsLast: true } });
   }
 
   async compile(graph: Graph): Promise<Executable> {

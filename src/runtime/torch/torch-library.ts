@@ -28,8 +28,8 @@ export interface TorchLibrary {
   /** Whether libtorch_cuda was there and could be loaded. */
   readonly hasCuda: boolean;
 
-  /** Calls an operation: arguments at `stack` are taken and replaced by the results. */
-  dispatch(op: string, overload: string, stack: Address): Status;
+  /** A call of an operation: arguments at `stack` are taken and replaced by the results. */
+  operation(name: string, overload: string): (stack: Address) => Status;
   /** Another owning handle of the same tensor, written to `out`. */
   newHandle(tensor: Address, out: Address): Status;
   deleteTensor(tensor: Address): Status;
@@ -138,9 +138,19 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
   const code = (name: string): number => need(`int32_t ${name}()`)();
   const abi = BigInt(need('uint64_t aoti_torch_abi_version()')());
   const message = find('const char* torch_exception_get_what_without_backtrace()');
-  const dispatcher = need(
-    'int torch_call_dispatcher(const char*, const char*, uint64_t, uint64_t)',
-  );
+  const dispatcher = need('int torch_call_dispatcher(uint64_t, uint64_t, uint64_t, uint64_t)');
+  const texts = new Map<string, Address>();
+  // Names in memory of their own, never freed: a call with a string copies it each time.
+  const addressOf = (name: string): Address => {
+    let address = texts.get(name);
+    if (address === undefined) {
+      const block = koffi.alloc('char', name.length + 1);
+      koffi.encode(block, 'char', name, name.length + 1);
+      address = Number(koffi.address(block));
+      texts.set(name, address);
+    }
+    return address;
+  };
   const empty = '(int64_t, void*, void*, int32_t, int32_t, int32_t, uint64_t)';
   need('void aoti_torch_grad_mode_set_enabled(bool)')(false);
   return {
@@ -166,7 +176,10 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       channelsLast: code('aoti_torch_memory_format_channels_last'),
     },
     hasCuda: libraries.length > 1,
-    dispatch: (op, overload, stack) => dispatcher(op, overload, stack, abi),
+    operation: (name, overload) => {
+      const [first, second] = [addressOf(name), addressOf(overload)];
+      return (stack) => dispatcher(first, second, stack, abi);
+    },
     newHandle: need('int aoti_torch_new_tensor_handle(uint64_t, uint64_t)'),
     deleteTensor: need('int aoti_torch_delete_tensor_object(uint64_t)'),
     subtract: need('int aoti_torch_aten_subtract_Tensor(uint64_t, uint64_t, double, uint64_t)'),
