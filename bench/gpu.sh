@@ -41,7 +41,8 @@ timed() {
 
 nvidia-smi >>"$log" 2>&1 || echo "nvidia-smi is missing: is this a GPU machine?" | tee -a "$log"
 step doctor npx tsx src/cli/main.ts doctor
-step operations $exact npx vitest run --project unit test/runtime
+# The first use of a GPU takes longer than a test may.
+step operations $exact npx vitest run --project unit --testTimeout 300000 test/runtime
 step 'captured graphs' env SDL_TORCH_DEVICE=cuda npx vitest run --project gpu
 step 'parity f32' $exact npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch
 step 'parity bf16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-bf16

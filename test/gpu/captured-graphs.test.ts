@@ -3,7 +3,7 @@
  * memory. `SDL_TORCH_DEVICE=cuda npx vitest run --project gpu`; bench/gpu.sh does so.
  */
 
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { grad } from '../../src/graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../src/graph/graph-builder.ts';
 import { beginRun, type Executor, type PendingRun } from '../../src/runtime/executor.ts';
@@ -12,6 +12,9 @@ import { Rng } from '../../src/tensor/rng.ts';
 import { type Shape, sizeOf } from '../../src/tensor/shape.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import { parametersFrom, torchMissing } from '../helpers/executors.ts';
+
+// The first use of a GPU loads kernels and tries them.
+vi.setConfig({ testTimeout: 300_000 });
 
 const device = process.env['SDL_TORCH_DEVICE'] ?? '';
 const missing =

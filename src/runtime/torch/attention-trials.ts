@@ -13,6 +13,8 @@ import { type GraphTrial, tryGraph } from './graph-trial.ts';
 import type { AttentionKernel, AttentionSizes, ComputeType, LoweringTarget } from './rules/rule.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
+/** A later kernel has to gain more than the noise of a trial. */
+const clearly = 1.05;
 /** Queries from which on the choice is worth a trial: below, a step spends next to nothing in it. */
 const manyQueries = 1024;
 
@@ -94,7 +96,7 @@ export class AttentionTrials {
       try {
         const trial = this.#options.library.quietly(() => this.#try(kernel, sizes));
         const agrees = !best || compareRuns(best.results, trial.results) === 'same';
-        if (!best || (agrees && trial.milliseconds < best.milliseconds)) best = trial;
+        if (!best || (agrees && clearly * trial.milliseconds < best.milliseconds)) best = trial;
       } catch (error) {
         reason = error;
       }

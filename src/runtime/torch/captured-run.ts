@@ -62,10 +62,13 @@ export class CapturedRun {
         if (this.#runs > patience) this.#refuse('its values are not finite');
         return;
       }
-      plan.clear();
-      plan.clearResults();
       saved.restore();
-      const made = maker.capture(() => plan.runAtOnce());
+      const made = maker.capture(() => {
+        // Of a run before, also of one that was only captured.
+        plan.clear();
+        plan.clearResults();
+        plan.runAtOnce();
+      });
       if (typeof made !== 'string') {
         this.#graph = made;
         made.launch();

@@ -41,8 +41,7 @@ export class CudaDriver {
     this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
     this.#chooseDevice(index);
     this.#stream = this.#made('cuStreamCreate(uint64_t, uint32_t)', nonBlocking);
-    const set = library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
-    if (set?.(this.#stream, index) !== 0) throw new Error('libtorch takes no stream of ours');
+    if (!this.#offer(index)) throw new Error('libtorch takes no stream of ours');
   }
 
   /** Makes the device's context this thread's, for all calls to the driver. */
@@ -54,6 +53,18 @@ export class CudaDriver {
     if (choose?.(index, guard) !== 0) throw new Error(`libtorch cannot choose device ${index}`);
     const device = this.#tried('cuCtxGetDevice(uint64_t)');
     if (device !== index) throw new Error(`the driver's device is ${device}, not ${index}`);
+  }
+
+  /** Makes the stream libtorch's own. @returns whether it takes it */
+  #offer(index: number): boolean {
+    const library = this.#library;
+    const set = library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
+    if (set) return set(this.#stream, index) === 0;
+    const guard = library.allocateCells(1);
+    const put = library.find(
+      'int aoti_torch_create_cuda_stream_guard(uint64_t, int32_t, uint64_t)',
+    );
+    return put?.(this.#stream, index, guard) === 0;
   }
 
   createEvent(): CudaEvent {

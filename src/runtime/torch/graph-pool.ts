@@ -124,8 +124,10 @@ export class GraphPool implements GraphMaker {
     this.#members.destruct(object);
     this.#library.freeCells(object);
     this.#users--;
+    if (this.#users > 0) return;
     // A pool without users is given up by the allocator, which refuses its number from then on.
-    if (this.#users === 0) this.#pool++;
+    this.#pool++;
+    this.#releaseCache();
   }
 }
 

@@ -26,6 +26,8 @@ interface Place {
   readonly event: number;
   /** Waits for the run that has the place, and takes its results out of it. */
   leave: () => Promise<void>;
+  /** Takes the results of a run that is over. */
+  take: () => void;
 }
 
 export function stagedLink(
@@ -45,6 +47,7 @@ export function stagedLink(
       outputs: pinned(outputs),
       event: events.createEvent(),
       leave: async () => undefined,
+      take: () => undefined,
     }),
   );
   const happened = async (event: number): Promise<void> => {
@@ -75,6 +78,7 @@ export function stagedLink(
     },
     dispose: () => {
       for (const place of places) {
+        place.take();
         for (const { handle } of [...place.inputs, ...place.outputs]) memory.free(handle);
         events.destroyEvent(place.event);
       }
@@ -83,19 +87,21 @@ export function stagedLink(
   };
 
   function pendingOn(place: Place): PendingRun {
-    let results: Promise<Record<string, Tensor>> | undefined;
-    const take = async () => {
-      await happened(place.event);
-      const read = outputs.map(({ name, shape }, i): [string, Tensor] => {
-        const data = place.outputs[i]!.values.slice() as Float32Array | Int32Array;
-        return [name, asTensor(shape, data)];
-      });
-      return Object.fromEntries(read);
-    };
-    const read = () => {
-      results ??= take();
+    let results: Record<string, Tensor> | undefined;
+    const take = () => {
+      results ??= Object.fromEntries(
+        outputs.map(({ name, shape }, i) => {
+          const data = place.outputs[i]!.values.slice() as Float32Array | Int32Array;
+          return [name, asTensor(shape, data)];
+        }),
+      );
       return results;
     };
+    const read = async () => {
+      if (!results) await happened(place.event);
+      return take();
+    };
+    place.take = take;
     place.leave = async () => {
       await read();
     };

@@ -60,7 +60,10 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     // Read after its place was used again.
     expect(await first.read()).toEqual({ y: f32([2], [1, 2]) });
     await expect(link.feed({ x: f32([1], [1]) })).rejects.toThrow('internal: input x is fed');
+    const unread = await begin([7, 8]);
+    waiting.clear();
     link.dispose();
+    expect(await unread.read()).toEqual({ y: f32([2], [7, 8]) });
     expect(events).toBe(0);
   });
 
