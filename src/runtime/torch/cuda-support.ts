@@ -44,6 +44,8 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
   const known = devices.get(device.index);
   if (known) return known;
   // Convolutions have one shape each in a graph: cuDNN may try which of its kernels is fastest.
+  // Its trials take no more work space than this, in MiB: kernels that want gigabytes are not worth them.
+  process.env['CUDNN_CONV_WSCAP_DBG'] ??= '1024';
   const context = library.find('uint64_t _ZN2at13globalContextEv()')?.();
   const tryKernels = library.find('void _ZN2at7Context17setBenchmarkCuDNNEb(uint64_t, bool)');
   if (context !== undefined) tryKernels?.(context, true);
