@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Summary } from './statistics.ts';
 
 const [folder = 'results'] = process.argv.slice(2);
-const sides = ['ours', 'graphs', 'eager', 'compiled', 'long'] as const;
+const sides = ['ours', 'calls', 'row-major', 'in-step', 'eager', 'compiled', 'long'] as const;
 
 interface Measured {
   readonly seconds: number;

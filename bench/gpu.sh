@@ -41,7 +41,9 @@ timed() {
 
 nvidia-smi >>"$log" 2>&1 || echo "nvidia-smi is missing: is this a GPU machine?" | tee -a "$log"
 step doctor npx tsx src/cli/main.ts doctor
-step operations $exact npx vitest run --project unit test/runtime
+# The first use of a GPU takes longer than a test may.
+step operations $exact npx vitest run --project unit --testTimeout 300000 test/runtime
+step 'captured graphs' env SDL_TORCH_DEVICE=cuda npx vitest run --project gpu
 step 'parity f32' $exact npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch
 step 'parity bf16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-bf16
 step 'parity f16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-f16
@@ -52,7 +54,10 @@ for batch in 1 8; do
   for round in 1 2; do
     key="$out/sd15-512-b$batch-round$round"
     timed "$key-ours" $ours $size --json "$key-ours.json"
-    timed "$key-graphs" $ours $size --cuda-graphs --json "$key-graphs.json"
+    # What single choices are worth: without captured graphs, row-major images, waiting for each step.
+    timed "$key-calls" $ours $size --no-cuda-graphs --json "$key-calls.json"
+    timed "$key-row-major" $ours $size --row-major --json "$key-row-major.json"
+    timed "$key-in-step" $ours $size --in-step --json "$key-in-step.json"
     if [ -n "${PEER:-}" ]; then
       theirs="${PYTHON:-python3} $PEER --device cuda --dtype bf16 --steps 50 --warmup 6"
       timed "$key-eager" $theirs $size --json "$key-eager.json"

@@ -17,19 +17,26 @@ import { fedText, type NetworkModel, unetFeeds, wholeFrame } from '../src/models
 import { sd1 } from '../src/models/sd1/family.ts';
 import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
 import { openCheckpoint } from '../src/models/single-file.ts';
-import type { Executor, ParameterSource, Values } from '../src/runtime/executor.ts';
+import {
+  beginRun,
+  type Executor,
+  type ParameterSource,
+  type PendingRun,
+  type Values,
+} from '../src/runtime/executor.ts';
 import { createOnnxExecutor } from '../src/runtime/onnx/onnx-executor.ts';
 import { Rng } from '../src/tensor/rng.ts';
 import type { Shape } from '../src/tensor/shape.ts';
 import { sizeOf } from '../src/tensor/shape.ts';
 import { f32 } from '../src/tensor/tensor.ts';
-import { adamwCorrections, adamwDefaults } from '../src/train/adamw.ts';
+import { adamwDefaults } from '../src/train/adamw.ts';
 import {
   gradientGraph,
   gradientVariable,
   momentVariables,
   optimizerGraph,
 } from '../src/train/lora-step.ts';
+import { guardFeeds, startGuard } from '../src/train/step-guard.ts';
 import { openSafetensors } from '../src/weights/safetensors-file.ts';
 import { forgetPeak, peakGib, processorSeconds, residentGib } from './process-usage.ts';
 import { randomWeight } from './random-weights.ts';
@@ -44,8 +51,12 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: 'auto' },
     /** Of torch: f32, bf16 or f16; bf16 on a GPU and f32 on the processor unless given. */
     precision: { type: 'string' },
-    /** Of torch on CUDA: launches captured graphs. */
-    'cuda-graphs': { type: 'boolean', default: false },
+    /** Of torch on CUDA: call by call, without captured graphs. */
+    'no-cuda-graphs': { type: 'boolean', default: false },
+    /** Of torch: images and kernels row-major, to see what the other order gains. */
+    'row-major': { type: 'boolean', default: false },
+    /** Waits for each step before the next one is begun. */
+    'in-step': { type: 'boolean', default: false },
     resolution: { type: 'string', default: '512' },
     batch: { type: 'string', default: '1' },
     rank: { type: 'string', default: '16' },
@@ -71,8 +82,8 @@ const print = (line: string) => process.stdout.write(`${line}\n`);
 const seconds = () => performance.now() / 1000;
 const rng = new Rng(0, 'bench');
 
-/** Clips as the trainer does: the factor that brings the norm to at most 1. */
-const clipFactor = (normSquared: number) => Math.min(1, 1 / (Math.sqrt(normSquared) + 1e-6));
+/** Norm to which gradients are clipped, as the trainer's default. */
+const maxGradNorm = 1;
 
 async function openModel(): Promise<NetworkModel & ParameterSource> {
   if (options.checkpoint) return openCheckpoint(await openSafetensors(options.checkpoint));
@@ -106,12 +117,13 @@ async function createExecutor(parameters: ParameterSource): Promise<Executor> {
     const { createTorchExecutor } = await import('../src/runtime/torch/torch-executor.ts');
     const compute = options.precision as 'f32' | 'bf16' | 'f16' | undefined;
     const { device } = options;
-    const cudaGraphs = options['cuda-graphs'];
     return createTorchExecutor({
       parameters,
       device,
       threads,
-      cudaGraphs,
+      cudaGraphs: !options['no-cuda-graphs'],
+      channelsLast: !options['row-major'],
+      note: print,
       ...(compute ? { compute } : {}),
     });
   }
@@ -150,16 +162,26 @@ async function main(): Promise<void> {
       `peak ${built.peakGib.toFixed(2)} GiB, then ${built.residentGib.toFixed(2)}`,
   );
 
+  startGuard(executor);
   const losses: number[] = [];
+  const read = async (run: PendingRun) => {
+    losses.push((await run.read())['loss']!.data[0] as number);
+  };
+  // As the trainer: a step is begun before the one before it is read, where the executor lets it.
+  let begun: PendingRun | undefined;
   const runStep = async (number: number): Promise<void> => {
-    const feeds = stepFeeds(model, batch!, side);
-    const { loss, normSquared } = await gradients.run(feeds);
-    await optimizer.run({
-      clip: f32([], [clipFactor(normSquared!.data[0] as number)]),
-      ...adamwCorrections(number),
+    await beginRun(gradients, stepFeeds(model, batch!, side));
+    const run = await beginRun(optimizer, {
+      ...guardFeeds(adamwDefaults, maxGradNorm, { updates: number - 1, unsure: false }),
       [`learningRate.${layout.group}`]: f32([], [1e-4]),
     });
-    losses.push(loss!.data[0] as number);
+    if (begun) await read(begun);
+    begun = run;
+    if (run.isOver || options['in-step']) await settle();
+  };
+  const settle = async (): Promise<void> => {
+    if (begun) await read(begun);
+    begun = undefined;
   };
   const ownPeak = forgetPeak();
   for (let i = 0; i < warmup; i++) await runStep(1 + i);
@@ -167,6 +189,7 @@ async function main(): Promise<void> {
   for (let i = 0; i < steps; i++) {
     const [from, spent] = [seconds(), processorSeconds()];
     await runStep(1 + warmup + i);
+    if (i === steps - 1) await settle();
     wall.push(seconds() - from);
     processor.push(processorSeconds() - spent);
     print(`  step ${i}: ${wall[i]!.toFixed(3)} s, processor ${processor[i]!.toFixed(2)} s`);
@@ -180,6 +203,9 @@ async function main(): Promise<void> {
     batch,
     rank,
     checkpointing: options.checkpointing,
+    cuda_graphs: !options['no-cuda-graphs'],
+    row_major: options['row-major'],
+    in_step: options['in-step'],
     threads: Number(options.threads),
     step_s: summarize(wall),
     cpu_s_per_step: summarize(processor),

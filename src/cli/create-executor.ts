@@ -101,16 +101,24 @@ export async function memoryModel(
   return torchMemory(device, compute);
 }
 
-/** A factory for the executor of a configuration. */
-export function executorFactory(config: Pick<UnsizedConfig, 'device' | 'webui'>): ExecutorFactory {
+/**
+ * A factory for the executor of a configuration.
+ * @param note told what of a device is not made use of, and why
+ */
+export function executorFactory(
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+  note: (text: string) => void = () => undefined,
+): ExecutorFactory {
   return async (parameters, weightOptions) => {
-    const { provider, threads } = config.device;
+    const { provider, threads, cudaGraphs } = config.device;
     const executor = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
       return createTorchExecutor({
         parameters,
         ...torchChoice(config),
+        cudaGraphs,
+        note,
         ...(threads === null ? {} : { threads }),
       });
     }

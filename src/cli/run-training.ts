@@ -52,16 +52,17 @@ async function trainLogged(
 ): Promise<TrainResult> {
   const { config } = run;
   log.write('config', { config });
+  const tell: TrainLoraOptions['log'] = (event, fields) => {
+    log.write(event, fields);
+    const text = spoken(event, fields);
+    if (text !== null) progress.note(text);
+  };
   try {
     return await trainLora({
       ...run,
-      createExecutor: executorFactory(config),
+      createExecutor: executorFactory(config, (notice) => tell('notice', { notice })),
       memoryModel: () => memoryModel(config),
-      log: (event, fields) => {
-        log.write(event, fields);
-        const text = spoken(event, fields);
-        if (text !== null) progress.note(text);
-      },
+      log: tell,
     });
   } catch (error) {
     log.write('error', { message: messageOf(error) });

@@ -211,8 +211,13 @@ const preview: Rule = ({ preview: p }) => [
 ];
 
 /** What only libtorch reads. */
-const torchDefaults = { torchDevice: 'auto', precision: 'auto', libtorch: null } as const;
-const torchKeys = ['torchDevice', 'precision', 'libtorch'] as const;
+const torchDefaults = {
+  torchDevice: 'auto',
+  precision: 'auto',
+  libtorch: null,
+  cudaGraphs: true,
+} as const;
+const torchKeys = ['torchDevice', 'precision', 'libtorch', 'cudaGraphs'] as const;
 
 const device: Rule = ({ device: d }) => [
   d.executor === 'reference' &&

@@ -35,6 +35,12 @@ export const deviceSection = z.strictObject({
     .describe(
       "Folder of a PyTorch installation: a Python environment, or libtorch itself. Default: SDL_TORCH, the active environment, .venv, python3 on PATH, the web UI's.",
     ),
+  cudaGraphs: z
+    .boolean()
+    .default(true)
+    .describe(
+      'On an NVIDIA GPU, libtorch launches a whole step as one captured graph from the third on, where that gives the same values; false: call by call always, which is slower and takes a little less memory where pictures have many shapes.',
+    ),
   threads: z
     .int()
     .min(1)

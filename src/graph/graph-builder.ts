@@ -59,6 +59,10 @@ export class GraphBuilder {
   div(a: Node, b: Node): Node {
     return this.emit('div', [a, b], {});
   }
+  /** a where the condition [] is greater than 0, else b. */
+  select(condition: Node, a: Node, b: Node): Node {
+    return this.emit('select', [condition, a, b], {});
+  }
   /** a·factor. */
   scale(a: Node, factor: number): Node {
     return factor === 1 ? a : this.mul(a, this.constant(factor));

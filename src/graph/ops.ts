@@ -37,6 +37,8 @@ export interface Ops {
   sub: Binary;
   mul: Binary;
   div: Binary;
+  /** (condition [], a, b): a where the condition is greater than 0, else b, of which NaN is not seen. */
+  select: { readonly inputs: readonly [Node, Node, Node]; readonly attrs: object };
   exp: Unary;
   sqrt: Unary;
   sigmoid: Unary;

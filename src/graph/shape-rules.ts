@@ -90,6 +90,10 @@ const shapeRules: { readonly [K in Exclude<OpKind, LeafKind>]: ShapeRule<K> } = 
   sub: broadcast,
   mul: broadcast,
   div: broadcast,
+  select: ([condition, a, b]) => {
+    check(condition.shape.length === 0, `select by ${text(condition)}, expected a scalar`);
+    return broadcast([a, b]);
+  },
   exp: unary,
   sqrt: unary,
   sigmoid: unary,

@@ -57,6 +57,14 @@ export interface CompileOptions {
   readonly wideRange?: boolean;
 }
 
+/** A run that was begun. */
+export interface PendingRun {
+  /** Whether nothing is waited for. */
+  readonly isOver: boolean;
+  /** The outputs, once they are computed; an error of the run may come here. */
+  read(): Promise<Record<string, Tensor>>;
+}
+
 /** A graph ready to run. */
 export interface Executable {
   /**
@@ -64,6 +72,12 @@ export interface Executable {
    * @throws OutOfMemoryError
    */
   run(feeds: Values): Promise<Record<string, Tensor>>;
+  /**
+   * Begins a run on a device that computes while the host goes on: runs take place in the order in which
+   * they are begun, and see each other's variables. Feeds may change when it returns. Executors that
+   * compute on the host do without it: see `beginRun`.
+   */
+  begin?(feeds: Values): Promise<PendingRun>;
   /** Gives back what only this graph holds. */
   dispose(): Promise<void>;
 }
@@ -109,4 +123,11 @@ export interface MemoryModel {
     options: WeightOptions,
     source?: Pick<ParameterSource, 'half'>,
   ): GraphMemory;
+}
+
+/** Begins a run, which is over at once where the executor computes on the host. */
+export async function beginRun(executable: Executable, feeds: Values): Promise<PendingRun> {
+  if (executable.begin) return executable.begin(feeds);
+  const outputs = await executable.run(feeds);
+  return { isOver: true, read: async () => outputs };
 }

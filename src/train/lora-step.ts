@@ -10,10 +10,11 @@ import { rematerialize } from '../graph/passes/rematerialize.ts';
 import { flattenGradients, loraAdapter } from '../lora/lora-adapter.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import { encodedText, fedText, type NetworkModel, predict } from '../models/networks.ts';
-import { type AdamwOptions, adamwGraph, adamwInputs } from './adamw.ts';
+import { type AdamwOptions, adamwGraph } from './adamw.ts';
 import { type IdleRange, idleRanges, keepIdle } from './idle-factors.ts';
 import { diffusionLoss, lossInputs, lossTarget, noisyLatents } from './loss.ts';
 import type { PredictionType } from './noise-schedule.ts';
+import { gather, guardUpdates, stepGuard } from './step-guard.ts';
 
 /** The model that a step trains on. */
 export interface StepModel extends NetworkModel {
@@ -84,7 +85,8 @@ export function idleFactors(
 /**
  * The graph of one micro-batch. It is fed the loss's inputs, those of the UNet and the text, and
  * `gradientKeep` and `gradientShare`, scalars: the gathered gradient becomes
- * keep·gathered + share·gradient, in f32; of a scaled loss, share is divided by the scale. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
+ * keep·gathered + share·gradient, in f32; of a scaled loss, share is divided by the scale. The gathered loss
+ * becomes likewise, without the scale. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
  * squared norm of all gathered gradients.
  */
 export function gradientGraph(
@@ -97,24 +99,25 @@ export function gradientGraph(
   const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, options);
   const updates: Record<string, Node> = {};
   const squares: Node[] = [];
+  const gathering = { keep: g.input('gradientKeep', []), share: g.input('gradientShare', []) };
   for (const [i, layout] of layouts.entries()) {
-    const gathered = g.mul(
-      g.variable(gradientVariable(layout), [layout.size]),
-      g.input('gradientKeep', []),
-    );
-    const fresh = g.mul(flattenGradients(g, layout, gradients[i]!), g.input('gradientShare', []));
-    const sum = g.add(gathered, fresh);
+    const gathered = g.variable(gradientVariable(layout), [layout.size]);
+    const fresh = flattenGradients(g, layout, gradients[i]!);
+    const sum = gather(g, gathered, fresh, gathering);
     updates[gradientVariable(layout)] = sum;
     squares.push(g.sum(g.square(sum), [0]));
   }
   const normSquared = squares.reduce((a, b) => g.add(a, b));
+  const { keep, share } = gathering;
+  const ofLoss = options.scalesLoss ? g.mul(share, g.input('lossScale', [])) : share;
+  Object.assign(updates, guardUpdates(g, loss, normSquared, { keep, share: ofLoss }));
   const graph = g.build({ loss, perSample, normSquared }, updates);
   return options.gradientCheckpointing ? rematerialize(graph, loss) : graph;
 }
 
 /**
- * The graph of one AdamW update. It is fed `clip`, a scalar that the gradients are multiplied with,
- * the corrections of AdamW, and for each group its `learningRate.<group>`.
+ * The graph of one AdamW update. It is fed `guardFeeds`, and for each group its `learningRate.<group>`,
+ * and gives what the guard does. A step that is not finite changes nothing.
  *
  * @param idle `idleFactors`, which stay as they are; none unless given
  */
@@ -124,19 +127,22 @@ export function optimizerGraph(
   idle: readonly (readonly IdleRange[])[] = [],
 ): Graph {
   const g = new GraphBuilder();
-  const updates: Record<string, Node> = {};
+  const guard = stepGuard(g);
+  const updates: Record<string, Node> = { ...guard.updates };
   for (const [i, layout] of layouts.entries()) {
     const shape = [layout.size];
     const [m, v] = momentVariables(layout);
-    const gradient = g.mul(g.variable(gradientVariable(layout), shape), g.input('clip', []));
+    const gradient = g.mul(g.variable(gradientVariable(layout), shape), guard.clip);
     const state = {
       param: g.variable(layout.variable, shape),
       m: g.variable(m, shape),
       v: g.variable(v, shape),
     };
-    const next = adamwGraph(g, state, gradient, adamwInputs(g, `.${layout.group}`), options);
+    const next = adamwGraph(g, state, gradient, guard.inputs(`.${layout.group}`), options);
     const param = keepIdle(g, next.param, state.param, idle[i] ?? []);
-    Object.assign(updates, { [layout.variable]: param, [m]: next.m, [v]: next.v });
+    updates[layout.variable] = guard.chosen(param, state.param);
+    updates[m] = guard.chosen(next.m, state.m);
+    updates[v] = guard.chosen(next.v, state.v);
   }
-  return g.build({}, updates);
+  return g.build({ ...guard.outputs }, updates);
 }

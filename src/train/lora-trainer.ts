@@ -4,9 +4,9 @@ import type { BatchItem, PlannedBatch } from '../data/batch-plan.ts';
 import { type CaptionOptions, composeCaption } from '../data/caption.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { LoraGroup } from '../lora/target-modules.ts';
-import type { Executable, Executor, Values } from '../runtime/executor.ts';
+import { beginRun, type Executable, type Executor, type Values } from '../runtime/executor.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
-import { type AdamwOptions, adamwCorrections } from './adamw.ts';
+import type { AdamwOptions } from './adamw.ts';
 import { batchFeeds, type NoiseOptions } from './batch-feeds.ts';
 import {
   gradientGraph,
@@ -19,6 +19,7 @@ import {
 } from './lora-step.ts';
 import { type LossScale, nextLossScale } from './loss-scale.ts';
 import { type SmallerParts, smallerParts } from './smaller-parts.ts';
+import { guardFeeds, startGuard } from './step-guard.ts';
 import { partSizes } from './step-shapes.ts';
 import { FrozenTextEncoder, type TextOptions, tokenFeeds } from './text-encoding.ts';
 
@@ -62,6 +63,14 @@ export interface StepOutcome {
   readonly lossScale?: number;
 }
 
+/** A step that was begun. */
+export interface PendingStep {
+  /** Whether it is to be seen before the next one: it is over, or tells the next one's loss scale. */
+  readonly isDue: boolean;
+  /** Waits for it. */
+  outcome(): Promise<StepOutcome>;
+}
+
 /** `count` of a tensor's rows, without a copy. */
 function rowsOf({ dtype, shape, data }: Tensor, start: number, count: number): Tensor {
   const size = data.length / shape[0]!;
@@ -82,6 +91,8 @@ export class LoraTrainer {
   #microBatch: number | undefined;
   /** Items of the part that is being computed. */
   #atOnce = 1;
+  /** Steps that were begun and whose outcome nobody has asked for. */
+  #unseen = 0;
   /** Of the first batch, which stands for all: what has a gradient does not depend on sizes. */
   #someShape: StepShape | undefined;
 
@@ -94,7 +105,9 @@ export class LoraTrainer {
     }
     this.#lossScale = options.lossScale ?? null;
     this.#microBatch = options.microBatch;
-    this.#clearGradients();
+    startGuard(executor);
+    for (const layout of layouts)
+      executor.writeVariable(gradientVariable(layout), f32([layout.size]));
   }
 
   /** Of the next step; null where losses are not scaled. */
@@ -103,91 +116,103 @@ export class LoraTrainer {
   }
 
   /**
-   * One optimizer step. Where the device's memory does not suffice, it begins anew in smaller parts, and
-   * is what it would have been in those from the start.
-   *
+   * One optimizer step, to its end.
    * @param updates of AdamW done before this one
-   * @throws UserError where single items are too large
    */
   async step(
     batches: readonly PlannedBatch[],
     updates: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
   ): Promise<StepOutcome> {
+    const pending = await this.begin(batches, updates, learningRates);
+    return pending.outcome();
+  }
+
+  /**
+   * Begins an optimizer step, which goes on while the host does other things on executors that compute
+   * elsewhere. The outcome of one step before it may still be unseen. Where the device's memory does not
+   * suffice, the step begins anew in smaller parts, and is what it would have been in those from the start.
+   *
+   * @param updates of AdamW done before this one, without that of an unseen step
+   * @throws UserError where single items are too large
+   */
+  async begin(
+    batches: readonly PlannedBatch[],
+    updates: number,
+    learningRates: Readonly<Record<LoraGroup, number>>,
+  ): Promise<PendingStep> {
+    if (this.#unseen > 1) throw new Error(`internal: a step while ${this.#unseen} are under way`);
     for (;;) {
       try {
-        return await this.#tryStep(batches, updates, learningRates);
+        await this.#gather(batches);
+        return await this.#update(updates, learningRates);
       } catch (error) {
         const { step, onSmallerParts } = this.#options;
         const parts = smallerParts(error, this.#atOnce, step.gradientCheckpointing);
         this.#microBatch = parts.microBatch;
         await this.#disposeGradients();
-        this.#clearGradients();
         onSmallerParts?.(parts);
       }
     }
   }
 
-  async #tryStep(
-    batches: readonly PlannedBatch[],
-    updates: number,
-    learningRates: Readonly<Record<LoraGroup, number>>,
-  ): Promise<StepOutcome> {
-    let loss = 0;
-    let normSquared = 0;
+  /** Gathers the gradients of a step; what was gathered before is forgotten. */
+  async #gather(batches: readonly PlannedBatch[]): Promise<void> {
+    const scale = this.#lossScale?.scale;
     let passes = 0;
-    const { scale } = this.#lossScale ?? { scale: 1 };
-    const scaling = this.#lossScale ? { lossScale: scale } : {};
     for (const batch of batches) {
       for (const { part, text } of await this.#partsOf(batch)) {
         // The loss is a mean over a batch, so that a part of it counts by its items.
         this.#atOnce = part.items.length;
         const share = part.items.length / batch.items.length / batches.length;
         const executable = await this.#gradientsFor(part, text);
-        const results = await executable.run({
+        await beginRun(executable, {
           ...batchFeeds(part, this.#options.momentsOf, this.#options.noise),
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
-          gradientShare: scalar(share / scale),
-          ...(this.#lossScale ? { lossScale: scalar(scale) } : {}),
+          gradientShare: scalar(share / (scale ?? 1)),
+          ...(scale === undefined ? {} : { lossScale: scalar(scale) }),
         });
-        loss += Number(results['loss']!.data[0]) * share;
-        normSquared = Number(results['normSquared']!.data[0]);
       }
     }
-    const gradNorm = Math.sqrt(normSquared);
-    const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
-    if (applied) await this.#update(updates, gradNorm, learningRates);
-    else this.#clearGradients();
-    this.#lossScale &&= nextLossScale(this.#lossScale, Number.isFinite(gradNorm));
-    return { loss, gradNorm, applied, ...scaling };
   }
 
   async #update(
     updates: number,
-    gradNorm: number,
     learningRates: Readonly<Record<LoraGroup, number>>,
-  ): Promise<void> {
+  ): Promise<PendingStep> {
     const { executor, model, layouts, step, adamw, maxGradNorm } = this.#options;
     if (!this.#optimizer) {
       const idle = idleFactors(model, layouts, this.#someShape!, step);
       this.#optimizer = await executor.compile(optimizerGraph(layouts, adamw, idle));
     }
-    // As torch.nn.utils.clip_grad_norm_.
-    const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
-    const feeds: Record<string, Tensor> = {
-      clip: scalar(clip),
-      ...adamwCorrections(updates + 1, adamw),
-    };
+    const count = { updates: updates + this.#unseen, unsure: this.#unseen > 0 };
+    const feeds: Record<string, Tensor> = guardFeeds(adamw, maxGradNorm, count);
     for (const { group } of layouts) feeds[`learningRate.${group}`] = scalar(learningRates[group]);
-    await this.#optimizer.run(feeds);
-  }
-
-  /** Zeros, since a gathered NaN would stay: zero times NaN is NaN. */
-  #clearGradients(): void {
-    const { executor, layouts } = this.#options;
-    for (const layout of layouts)
-      executor.writeVariable(gradientVariable(layout), f32([layout.size]));
+    const run = await beginRun(this.#optimizer, feeds);
+    this.#unseen++;
+    let outcome: Promise<StepOutcome> | undefined;
+    const see = async (): Promise<StepOutcome> => {
+      const results = await run.read();
+      this.#unseen--;
+      const scale = this.#lossScale?.scale;
+      const value = (name: string) => Number(results[name]!.data[0]);
+      const gradNorm = Math.sqrt(value('normSquared'));
+      this.#lossScale &&= nextLossScale(this.#lossScale, Number.isFinite(gradNorm));
+      return {
+        loss: value('loss'),
+        gradNorm,
+        applied: value('applied') > 0,
+        ...(scale === undefined ? {} : { lossScale: scale }),
+      };
+    };
+    return {
+      isDue: run.isOver || this.#lossScale !== null,
+      outcome: () => {
+        outcome ??= see();
+        return outcome;
+      },
+    };
   }
 
   /** A batch in parts; their texts are as long as the whole batch's, so that nothing but rounding differs. */

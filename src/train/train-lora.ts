@@ -7,22 +7,14 @@ import { join } from 'node:path';
 import { checkPlace } from '../export/check-place.ts';
 import { finalFileName } from '../export/file-names.ts';
 import type { Executor } from '../runtime/executor.ts';
-import { UserError } from '../tensor/user-error.ts';
-import type { StepOutcome } from './lora-trainer.ts';
-import { wasScaledTooHigh } from './loss-scale.ts';
-import { lrFactor } from './lr-schedule.ts';
 import { openBase } from './open-base.ts';
 import { prepareRun, type Run } from './prepare-run.ts';
 import { runFolderPath } from './run-folder.ts';
 import { lockRun } from './run-lock.ts';
 import { settleBase } from './settle-base.ts';
-import { SkippedSteps } from './skipped-steps.ts';
-import { SmoothedLoss } from './smoothed-loss.ts';
+import { StepLine } from './step-line.ts';
 import type { RunOptions, TrainLoraOptions, TrainResult } from './train-options.ts';
 import { saveState } from './train-state.ts';
-
-/** Steps in a row that may fail the finite check before the run ends. */
-const badStepsAllowed = 5;
 
 /** Trains a LoRA as the configuration says, or goes on where the same run was interrupted. */
 export async function trainLora(options: TrainLoraOptions): Promise<TrainResult> {
@@ -64,66 +56,33 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 /** Steps until the end, or until the run is to stop; the state is on disk when it returns. */
 async function trainSteps(run: Run, options: RunOptions): Promise<void> {
   const { config, plan, state, folder, previews } = run;
-  const smoothed = new SmoothedLoss(state.history.losses);
-  const skips = new SkippedSteps();
-  let badSteps = 0;
+  const steps = new StepLine(run, options);
   let stateAt = Date.now();
   while (state.step < plan.totalSteps) {
-    const begin = performance.now();
-    const { outcome, learningRate } = await takeStep(run);
-    const skipped = skips.add(state.step, outcome);
-    if (skipped !== null) options.log('notice', { notice: skipped });
-    if (outcome.applied) badSteps = 0;
-    else if (!wasScaledTooHigh(outcome)) badSteps++;
-    if (badSteps >= badStepsAllowed) throw notFinite(run);
-
-    const smoothedLoss = smoothed.add(outcome.loss);
-    const secondsPerStep = (performance.now() - begin) / 1000;
-    const facts = { loss: outcome.loss, smoothedLoss, learningRate, secondsPerStep };
-    options.log('step', { step: state.step, ...outcome, ...facts });
-    options.onProgress({ phase: 'train', done: state.step, total: plan.totalSteps, ...facts });
-
-    const finished = state.step === plan.totalSteps;
-    const due = finished ? null : folder.saveDue(config.output, plan, state.step);
-    if (due !== null) await saveAt(due, run, options);
-    if (previews.due(state.step) && !finished) await drawPreviews(run, options);
+    const number = await steps.begin();
+    const finished = number === plan.totalSteps;
+    const due = finished ? null : folder.saveDue(config.output, plan, number);
+    const drawn = !finished && previews.due(number);
     const stopping = !finished && options.stop();
     const stateDue = Date.now() - stateAt >= 1000 * config.output.saveStateEverySeconds;
+    // What reads the factors needs them as they are after this step.
+    if (!(finished || due !== null || drawn || stopping || stateDue)) continue;
+    await steps.settle();
+    if (due !== null) await saveAt(due, run, options);
+    if (drawn) await drawPreviews(run, options);
     if (finished || due !== null || stopping || stateDue) {
       await saveState(folder.statePath, run.executor, run.layouts, state, run.fingerprint);
       stateAt = Date.now();
     }
     if (stopping) return;
+    steps.goOn();
   }
 }
 
 /** Previews are no reason to end a run. */
-async function drawPreviews({ previews, state: { step } }: Run, { log }: TrainLoraOptions) {
+async function drawPreviews({ previews, state: { step } }: Run, { log }: RunOptions) {
   const notice = await previews.make(step);
   if (notice !== null) log('notice', { notice, step });
-}
-
-/** One optimizer step and its entry in the history. */
-async function takeStep({ config: { train, lora }, plan, state, trainer }: Run): Promise<{
-  readonly outcome: StepOutcome;
-  /** Of the UNet, or of the text encoder where only that is trained. */
-  readonly learningRate: number;
-}> {
-  const { lrSchedule: kind, warmupSteps, restarts } = train;
-  const { totalSteps } = plan;
-  const factor = lrFactor({ kind, warmupSteps, restarts, totalSteps }, state.step);
-  const rates = {
-    unet: factor * train.unetLearningRate,
-    text_encoder: factor * train.textEncoderLearningRate,
-  };
-  const outcome = await trainer.step(plan.batchesOf(state.step), state.updates, rates);
-  const learningRate = lora.unet ? rates.unet : rates.text_encoder;
-  state.step++;
-  state.lossScale = trainer.lossScale;
-  if (outcome.applied) state.updates++;
-  state.history.losses.push(outcome.loss);
-  state.history.learningRates.push(learningRate);
-  return { outcome, learningRate };
 }
 
 /** Saves the adapter as it is now. */
@@ -178,13 +137,4 @@ function stopped({ state, plan, folder: { statePath } }: Run): TrainResult {
       'run the same command again to go on from there',
     ],
   };
-}
-
-function notFinite({ state, folder: { statePath }, executor }: Run): UserError {
-  const wider = executor.precision === 'f16' ? 'set device.precision: bf16 or f32, ' : '';
-  return new UserError(
-    `the loss or the gradients were not finite in ${badStepsAllowed} steps in a row, up to step ${state.step}, ` +
-      `so the run ends and nothing of them is saved; ${wider}lower train.learningRate, or look for damaged weights with ` +
-      `\`sdl-train check --deep\`; the last good state, if there is one, is ${statePath}`,
-  );
 }

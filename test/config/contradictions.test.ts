@@ -59,6 +59,7 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
   ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
   ['torch device', ['device.torchDevice=cpu'], 'device.torchDevice'],
+  ['captured graphs', ['device.cudaGraphs=false'], 'device.cudaGraphs'],
   ['precision', ['device.precision=bf16'], 'device.executor is onnx'],
   [
     'memory of plain loops',

@@ -43,6 +43,7 @@ test('the smallest configuration gets all defaults', () => {
     executor: 'onnx',
     provider: 'cpu',
     torchDevice: 'auto',
+    cudaGraphs: true,
     precision: 'auto',
     libtorch: null,
     threads: null,

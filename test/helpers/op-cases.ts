@@ -53,6 +53,28 @@ function binaryCases(op: 'add' | 'sub' | 'mul' | 'div'): OpCase[] {
   }));
 }
 
+const selectCases: OpCase[] = ([1, 0, -1, Number.NaN] as const).flatMap((condition) =>
+  (['a tensor and a scalar', 'a scalar and a tensor', 'two tensors'] as const).map(
+    (name): OpCase => {
+      const shapes = {
+        'a tensor and a scalar': [[2, 3], []],
+        'a scalar and a tensor': [[], [4]],
+        'two tensors': [
+          [2, 3],
+          [2, 3],
+        ],
+      };
+      const [a, b] = shapes[name] as [number[], number[]];
+      return {
+        op: 'select',
+        name: `${name}, by ${condition}`,
+        inputs: [normal(...a), normal(...b)],
+        build: (g, x, y) => g.select(g.constant(condition), x!, y!),
+      };
+    },
+  ),
+);
+
 type UnaryKind = 'exp' | 'sqrt' | 'sigmoid' | 'silu' | 'gelu' | 'quickGelu';
 
 function unaryCases(op: UnaryKind): OpCase[] {
@@ -391,6 +413,7 @@ const lookupCases: OpCase[] = [
 
 export const opCases: readonly OpCase[] = [
   ...(['add', 'sub', 'mul', 'div'] as const).flatMap(binaryCases),
+  ...selectCases,
   ...(['exp', 'sqrt', 'sigmoid', 'silu', 'gelu', 'quickGelu'] as const).flatMap(unaryCases),
   ...matmulCases,
   ...linearCases,

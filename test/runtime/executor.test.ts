@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { GraphBuilder } from '../../src/graph/graph-builder.ts';
+import { beginRun, type PendingRun } from '../../src/runtime/executor.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
 import { f32, i32 } from '../../src/tensor/tensor.ts';
 import { executors, noParameters, parametersFrom } from '../helpers/executors.ts';
@@ -93,6 +94,28 @@ describe.each(executors)('$name', ({ create }) => {
     await expect(executable.run({ table: f32([2, 2]), ids })).rejects.toThrow(/internal: .*table/);
     await expect(executable.run({ table, ids: f32([2]) })).rejects.toThrow(/internal: .*ids/);
     expect(() => executor.readVariable('none')).toThrow(/internal: variable none/);
+    await executor.dispose();
+  });
+});
+
+describe.each(executors)('$name, begun runs', ({ create }) => {
+  test('a run that is begun is in time for the next one, and is read later', async () => {
+    const executor = create(noParameters);
+    executor.writeVariable('v', f32([2], [1, 2]));
+    const g = new GraphBuilder();
+    const next = g.mul(g.variable('v', [2]), g.input('x', [2]));
+    const executable = await executor.compile(g.build({ y: next }, { v: next }));
+    const feed = f32([2], [2, 3]);
+    const begun: PendingRun[] = [];
+    for (let i = 0; i < 4; i++) {
+      begun.push(await beginRun(executable, { x: feed }));
+      feed.data[0] = feed.data[0]! + 1;
+    }
+    const read = [];
+    for (const run of begun.reverse()) read.push((await run.read())['y']);
+    const expected = [f32([2], [120, 162]), f32([2], [24, 54]), f32([2], [6, 18])];
+    expect(read).toEqual([...expected, f32([2], [2, 6])]);
+    expect(executor.readVariable('v')).toEqual(f32([2], [120, 162]));
     await executor.dispose();
   });
 });

@@ -4,13 +4,13 @@ import { expect, test, vi } from 'vitest';
 import type { BatchItem } from '../../src/data/batch-plan.ts';
 import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import { gradientVariable } from '../../src/train/lora-step.ts';
-import { batch, beta1, makeTrainer, rates } from './tiny-trainer.ts';
-import { randomTensor, tinyText } from './tiny-training.ts';
+import type { StepOutcome } from '../../src/train/lora-trainer.ts';
+import { lateExecutor } from '../helpers/late-executor.ts';
+import { batch, beta1, makeTrainer, norm, rates } from './tiny-trainer.ts';
+import { randomTensor, tinyExecutor, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 120_000 });
-
-const norm = (values: readonly number[]) => Math.hypot(...values);
 
 test('a step changes the factors of both groups, each at its own rate', async () => {
   const { trainer, layouts, read, compiled } = makeTrainer({ unet: true, textEncoder: true });
@@ -120,4 +120,50 @@ test('words that weigh more change the loss, through a text encoder that is trai
   expect(loss).toBeCloseTo(plain[0], 6);
   expect(gradNorm / plain[1]).toBeCloseTo(1, 4);
   expect(Math.abs((await lossOf(true, 'a (dog:2)'))[0] - plain[0])).toBeGreaterThan(1e-5);
+});
+
+test('steps that are begun before the one before is seen change the same, skipped ones as well', async () => {
+  const groups = { unet: true, textEncoder: false };
+  const run = async (late: boolean) => {
+    let broken = false;
+    const momentsOf = ({ sample }: BatchItem): Tensor<'f32'> =>
+      broken
+        ? f32([8, 2, 2], new Float32Array(32).fill(Number.NaN))
+        : randomTensor([8, 2, 2], sample);
+    const executor = late ? lateExecutor(tinyExecutor()) : tinyExecutor();
+    const changes = { momentsOf, maxGradNorm: 0.1 };
+    const { trainer, read } = makeTrainer(groups, changes, executor);
+    const outcomes: StepOutcome[] = [];
+    let updates = 0;
+    let before: Awaited<ReturnType<typeof trainer.begin>> | undefined;
+    const see = async () => {
+      const outcome = await before?.outcome();
+      if (outcome) outcomes.push(outcome);
+      if (outcome?.applied) updates++;
+      before = undefined;
+    };
+    for (let step = 0; step < 5; step++) {
+      broken = step === 1 || step === 3;
+      const pending = await trainer.begin([batch(step % 2)], updates, rates);
+      expect(pending.isDue).toBe(!late);
+      await see();
+      before = pending;
+      if (!late) await see();
+    }
+    await see();
+    return { outcomes, factors: read('lora.unet'), moments: read('adam.v.unet') };
+  };
+  const [late, inStep] = [await run(true), await run(false)];
+  expect(inStep.outcomes.map(({ applied }) => applied)).toEqual([true, false, true, false, true]);
+  expect(late).toEqual(inStep);
+});
+
+test('no more than one step may be unseen', async () => {
+  const { trainer } = makeTrainer(
+    { unet: true, textEncoder: false },
+    {},
+    lateExecutor(tinyExecutor()),
+  );
+  for (let i = 0; i < 2; i++) await trainer.begin([batch(0)], 0, rates);
+  await expect(trainer.begin([batch(0)], 0, rates)).rejects.toThrow('internal: a step while 2');
 });

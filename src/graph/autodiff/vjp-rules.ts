@@ -95,6 +95,14 @@ export const vjpRules: { readonly [K in OpKind]: VjpRule<K> } = {
       wanted(1) ? g.scale(g.sumTo(g.mul(da, node as Node), b.shape), -1) : null,
     ];
   },
+  select: (g, { inputs: [condition, a, b] }, ct, wanted) => {
+    const zero = g.constant(0);
+    return [
+      null,
+      wanted(1) ? g.sumTo(g.select(condition, ct, zero), a.shape) : null,
+      wanted(2) ? g.sumTo(g.select(condition, zero, ct), b.shape) : null,
+    ];
+  },
   exp: (g, node, ct) => [g.mul(ct, node as Node)],
   // y = √x, so dx = ct/(2y).
   sqrt: (g, node, ct) => [g.div(g.scale(ct, 0.5), node as Node)],

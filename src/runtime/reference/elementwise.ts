@@ -43,7 +43,14 @@ const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 const normalBelow = (x: number) => 0.5 * erfc(-x * Math.SQRT1_2);
 const normalDensity = (x: number) => Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
 
-export const elementwiseKernels: Kernels<UnaryKind | BinaryKind> = {
+const first = binary((a) => a);
+const second = binary((_, b) => b);
+
+export const elementwiseKernels: Kernels<UnaryKind | BinaryKind | 'select'> = {
+  select: ({ shape, inputs: [, a, b] }, [condition, x, y], out) => {
+    const taken = condition[0]! > 0 ? first : second;
+    taken({ shape, inputs: [a, b] }, [x, y], out);
+  },
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
   mul: binary((a, b) => a * b),

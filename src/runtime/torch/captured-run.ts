@@ -1,67 +1,106 @@
 /**
  * @file Runs a plan on a CUDA device: call by call at first, then captured as one graph, which a single
- * launch repeats. What cannot be captured goes on call by call.
+ * launch repeats. Before it is relied on, the graph has to give what the plan gives. What cannot be
+ * captured goes on call by call.
  */
 
-import type { CudaDriver, CudaGraph, CudaStream } from './cuda-driver.ts';
+import { compareRuns } from './agreement.ts';
+import type { GraphMaker, LaunchableGraph } from './graph-pool.ts';
 import type { Plan } from './plan.ts';
 
-/** Runs call by call on the stream that all share: a graph that runs no more often is not captured. */
-const sharedRuns = 2;
+/** Runs before a capture: who runs less often is not worth it. */
+const plainRuns = 2;
+/** Runs that may be without finite values, as those of f16 are at first, before no more are tried. */
+const patience = 20;
+
+/** What a run leaves, seen from outside. */
+export interface RunState {
+  /** Keeps what a run changes. @returns takes all back, as often as it is called, and `forget` */
+  save(): { readonly restore: () => void; readonly forget: () => void };
+  /** The results and what was changed. */
+  read(): readonly ArrayLike<number>[];
+}
+
+export interface CapturedRunOptions {
+  readonly plan: Plan;
+  readonly maker: GraphMaker;
+  readonly state: RunState;
+  /** Told once why a plan is not captured. */
+  readonly onRefused: (reason: string) => void;
+}
 
 export class CapturedRun {
-  readonly #driver: CudaDriver;
-  readonly #shared: CudaStream;
-  readonly #plan: Plan;
+  readonly #options: CapturedRunOptions;
   #runs = 0;
-  #stream: CudaStream | undefined;
-  #graph: CudaGraph | undefined;
+  #graph: LaunchableGraph | undefined;
   #isRefused = false;
 
-  constructor(driver: CudaDriver, shared: CudaStream, plan: Plan) {
-    this.#driver = driver;
-    this.#shared = shared;
-    this.#plan = plan;
+  constructor(options: CapturedRunOptions) {
+    this.#options = options;
   }
 
-  /** Whether registers are the graph's, to be left as they are. */
+  /** Whether results are the graph's, to be left where they are. */
   get isCaptured(): boolean {
     return this.#graph !== undefined;
   }
 
   async run(): Promise<void> {
-    const driver = this.#driver;
-    if (this.#isRefused || this.#runs < sharedRuns) {
-      driver.use(this.#shared);
-      await this.#plan.run();
-    } else if (this.#stream === undefined) {
-      // Once on a stream of its own, so that all memory for the capture is there.
-      this.#stream = driver.createStream();
-      driver.use(this.#stream);
-      await this.#plan.run();
-    } else {
-      driver.use(this.#stream);
-      this.#graph ??= driver.capture(this.#stream, () => this.#plan.runAtOnce());
-      if (this.#graph === undefined) {
-        this.#isRefused = true;
-        this.#plan.clear();
-        this.#plan.clearResults();
-        await this.#plan.run();
-      } else {
-        driver.launch(this.#graph, this.#stream);
-      }
-    }
     this.#runs++;
+    if (this.#graph) this.#graph.launch();
+    else if (this.#isRefused || this.#runs <= plainRuns) await this.#options.plan.run();
+    else await this.#captureRun();
   }
 
-  /** After its results were read: what others allocate must not come from this graph's memory. */
-  end(): void {
-    this.#driver.use(this.#shared);
+  /** A run call by call, which shows what a launch of the graph has to give. */
+  async #captureRun(): Promise<void> {
+    const { plan, maker, state } = this.#options;
+    const saved = state.save();
+    try {
+      await plan.run();
+      const expected = state.read();
+      if (compareRuns(expected, expected) === 'not finite') {
+        if (this.#runs > patience) this.#refuse('its values are not finite');
+        return;
+      }
+      saved.restore();
+      const made = maker.capture(() => {
+        // Of a run before, also of one that was only captured.
+        plan.clear();
+        plan.clearResults();
+        plan.runAtOnce();
+      });
+      if (typeof made !== 'string') {
+        this.#graph = made;
+        made.launch();
+        if (compareRuns(expected, state.read()) === 'same') return;
+      }
+      this.#refuse(typeof made === 'string' ? made : 'its replay does not give the same values');
+      saved.restore();
+      await plan.run();
+    } finally {
+      saved.forget();
+    }
   }
 
-  dispose(): void {
-    this.#driver.synchronize();
-    if (this.#graph !== undefined) this.#driver.destroyGraph(this.#graph);
-    if (this.#stream !== undefined) this.#driver.destroyStream(this.#stream);
+  #refuse(reason: string): void {
+    this.#isRefused = true;
+    this.release();
+    this.#options.onRefused(reason);
+  }
+
+  /** Gives the graph up; the next runs are call by call until it is captured again. */
+  release(): void {
+    const { plan } = this.#options;
+    plan.clear();
+    plan.clearResults();
+    this.#graph?.dispose();
+    this.#graph = undefined;
+    this.#runs = 0;
+  }
+
+  /** As `release`, and for good. */
+  giveUp(): void {
+    this.#isRefused = true;
+    this.release();
   }
 }

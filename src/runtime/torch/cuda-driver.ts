@@ -1,95 +1,129 @@
 /**
- * @file The few functions of NVIDIA's driver that capture the work of a stream as a graph and launch it
- * again (docs.nvidia.com/cuda/cuda-driver-api). All return 0 for success.
+ * @file The few functions of NVIDIA's driver that libtorch has no C function for: a stream, events that
+ * the host can ask, and graphs of captured work (docs.nvidia.com/cuda/cuda-driver-api). All return 0 for
+ * success. Streams and graphs are the same things in the driver and in the runtime that libtorch uses.
  */
 
 import koffi, { type LibraryHandle } from 'koffi';
 import type { TorchLibrary } from './torch-library.ts';
 
-/** CU_STREAM_NON_BLOCKING: it does not wait for the default stream. */
+/** CU_STREAM_NON_BLOCKING: it does not wait for the default stream, which may not be captured. */
 const nonBlocking = 1;
 /** CU_EVENT_DISABLE_TIMING. */
 const withoutTiming = 2;
-/** CU_STREAM_CAPTURE_MODE_RELAXED: memory may be allocated meanwhile. */
+/** CU_STREAM_CAPTURE_MODE_RELAXED: the allocator may ask the device for memory meanwhile. */
 const relaxed = 2;
+/** CU_STREAM_CAPTURE_STATUS_INVALIDATED. */
+const invalidated = 2;
+/** CUDA_ERROR_NOT_READY. */
+const notReady = 600;
+/** CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH, with which PyTorch instantiates its graphs. */
+const autoFreeOnLaunch = 1;
 
-/** A CUDA stream or a captured graph, by address. */
-export type CudaStream = number;
+/** Handles, which are addresses. */
+export type CudaEvent = number;
 export type CudaGraph = number;
+export type CudaExecutable = number;
 
 export class CudaDriver {
   readonly #library: TorchLibrary;
-  readonly #index: number;
   readonly #driver: LibraryHandle;
   readonly #functions = new Map<string, ReturnType<LibraryHandle['func']>>();
-  readonly #event: number;
-  #current: CudaStream | undefined;
-
-  /** @param index of the device; torch must have used it before, so that it has a context */
-  constructor(library: TorchLibrary, index: number) {
-    this.#library = library;
-    this.#index = index;
-    this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
-    this.#event = this.#made('cuEventCreate(uint64_t, uint32_t)', withoutTiming);
-  }
+  readonly #stream: number;
 
   /**
-   * A new stream. torch's allocator keeps the memory that was freed on a stream for later tensors of
-   * that stream, so that the memory of a graph captured on it is nobody else's.
+   * Makes a stream on which libtorch computes from now on, on this thread.
+   * @param index of the device; torch must have used it before, so that it has a context
+   * @throws where the driver is not there or does not do it
    */
-  createStream(): CudaStream {
-    return this.#made('cuStreamCreate(uint64_t, uint32_t)', nonBlocking);
+  constructor(library: TorchLibrary, index: number) {
+    this.#library = library;
+    this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    this.#chooseDevice(index);
+    this.#stream = this.#made('cuStreamCreate(uint64_t, uint32_t)', nonBlocking);
+    if (!this.#offer(index)) throw new Error('libtorch takes no stream of ours');
   }
 
-  /** Lets torch work on this stream, after all that was begun on the one before. */
-  use(stream: CudaStream): void {
-    const before = this.#current;
-    if (before !== undefined && before !== stream) {
-      this.#must('cuEventRecord(uint64_t, uint64_t)', this.#event, before);
-      this.#must('cuStreamWaitEvent(uint64_t, uint64_t, uint32_t)', stream, this.#event, 0);
-    }
-    const set = this.#library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
-    if (set?.(stream, this.#index) !== 0) {
-      throw new Error('internal: libtorch cannot change its CUDA stream');
-    }
-    this.#current = stream;
+  /** Makes the device's context this thread's, for all calls to the driver. */
+  #chooseDevice(index: number): void {
+    const library = this.#library;
+    const guard = library.allocateCells(1);
+    // The guard is left alone: it would go back to the first device.
+    const choose = library.find('int aoti_torch_create_cuda_guard(int32_t, uint64_t)');
+    if (choose?.(index, guard) !== 0) throw new Error(`libtorch cannot choose device ${index}`);
+    const device = this.#tried('cuCtxGetDevice(uint64_t)');
+    if (device !== index) throw new Error(`the driver's device is ${device}, not ${index}`);
   }
 
-  /** Waits for all work on the device. */
+  /** Makes the stream libtorch's own. @returns whether it takes it */
+  #offer(index: number): boolean {
+    const library = this.#library;
+    const set = library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
+    if (set) return set(this.#stream, index) === 0;
+    const guard = library.allocateCells(1);
+    const put = library.find(
+      'int aoti_torch_create_cuda_stream_guard(uint64_t, int32_t, uint64_t)',
+    );
+    return put?.(this.#stream, index, guard) === 0;
+  }
+
+  createEvent(): CudaEvent {
+    return this.#made('cuEventCreate(uint64_t, uint32_t)', withoutTiming);
+  }
+
+  /** The event happens when all that was begun on the stream is done. */
+  record(event: CudaEvent): void {
+    this.#must('cuEventRecord(uint64_t, uint64_t)', event, this.#stream);
+  }
+
+  /** Whether what was recorded last has happened. @throws for an error of the work before it */
+  hasHappened(event: CudaEvent): boolean {
+    const status = this.#call('cuEventQuery(uint64_t)', event);
+    if (status !== 0 && status !== notReady) throw failure('cuEventQuery', status);
+    return status === 0;
+  }
+
+  destroyEvent(event: CudaEvent): void {
+    this.#call('cuEventDestroy_v2(uint64_t)', event);
+  }
+
+  /** Waits for all that was begun on the stream. */
   synchronize(): void {
-    this.#must('cuCtxSynchronize()');
+    this.#must('cuStreamSynchronize(uint64_t)', this.#stream);
   }
 
-  /** What `work` does on the stream, without doing it; undefined where it cannot be captured. */
-  capture(stream: CudaStream, work: () => void): CudaGraph | undefined {
-    if (this.#call('cuStreamBeginCapture_v2(uint64_t, int)', stream, relaxed) !== 0)
-      return undefined;
-    let failed = false;
-    try {
-      work();
-    } catch {
-      failed = true;
-    }
-    const graph = this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', stream);
-    if (graph === undefined) return undefined;
-    const executable = failed
-      ? undefined
-      : this.#tried('cuGraphInstantiateWithFlags(uint64_t, uint64_t, uint64_t)', graph, 0);
-    this.#call('cuGraphDestroy(uint64_t)', graph);
-    return executable;
+  /** Begins to gather what is begun on the stream, instead of doing it. @returns whether it does */
+  beginCapture(): boolean {
+    return this.#call('cuStreamBeginCapture_v2(uint64_t, int)', this.#stream, relaxed) === 0;
   }
 
-  launch(graph: CudaGraph, stream: CudaStream): void {
-    this.#must('cuGraphLaunch(uint64_t, uint64_t)', graph, stream);
+  /** Whether something was done since that cannot be captured. */
+  isCaptureBroken(): boolean {
+    const status = this.#tried('cuStreamIsCapturing(uint64_t, uint64_t)', this.#stream);
+    return status === undefined || status === invalidated;
+  }
+
+  /** Ends a capture, a broken one as well. @returns what was gathered; undefined where it was broken */
+  endCapture(): CudaGraph | undefined {
+    return this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', this.#stream);
+  }
+
+  /** Makes a graph ready to be launched; undefined where the driver cannot. */
+  instantiate(graph: CudaGraph): CudaExecutable | undefined {
+    const signature = 'cuGraphInstantiateWithFlags(uint64_t, uint64_t, uint64_t)';
+    return this.#tried(signature, graph, autoFreeOnLaunch);
+  }
+
+  launch(executable: CudaExecutable): void {
+    this.#must('cuGraphLaunch(uint64_t, uint64_t)', executable, this.#stream);
   }
 
   destroyGraph(graph: CudaGraph): void {
-    this.#call('cuGraphExecDestroy(uint64_t)', graph);
+    this.#call('cuGraphDestroy(uint64_t)', graph);
   }
 
-  destroyStream(stream: CudaStream): void {
-    if (this.#current === stream) this.#current = undefined;
-    this.#call('cuStreamDestroy_v2(uint64_t)', stream);
+  destroyExecutable(executable: CudaExecutable): void {
+    this.#call('cuGraphExecDestroy(uint64_t)', executable);
   }
 
   #call(signature: string, ...args: number[]): number {
@@ -103,23 +137,30 @@ export class CudaDriver {
 
   #must(signature: string, ...args: number[]): void {
     const status = this.#call(signature, ...args);
-    if (status !== 0)
-      throw new Error(`internal: CUDA: ${signature.split('(')[0]}: error ${status}`);
+    if (status !== 0) throw failure(signature, status);
   }
 
-  /** What a function writes: to its first parameter, but for the end of a capture, to its last. */
+  /** What a function writes: to its first parameter, but those that ask a stream, to their last. */
   #tried(signature: string, ...args: number[]): number | undefined {
     const out = this.#library.allocateCells(1);
-    const order = signature.startsWith('cuStreamEndCapture') ? [...args, out] : [out, ...args];
+    const cell = new BigUint64Array(this.#library.view(out, 8));
+    // Some write four bytes.
+    cell[0] = 0n;
+    const order = /^cuStream(EndCapture|IsCapturing)/.test(signature)
+      ? [...args, out]
+      : [out, ...args];
     const status = this.#call(signature, ...order);
-    const [made] = new BigUint64Array(this.#library.view(out, 8).slice(0));
+    const made = Number(cell[0]);
     this.#library.freeCells(out);
-    return status === 0 ? Number(made) : undefined;
+    return status === 0 ? made : undefined;
   }
 
   #made(signature: string, ...args: number[]): number {
     const made = this.#tried(signature, ...args);
-    if (made === undefined) throw new Error(`internal: CUDA: ${signature.split('(')[0]} failed`);
+    if (made === undefined) throw new Error(`${signature.split('(')[0]} failed`);
     return made;
   }
 }
+
+const failure = (signature: string, status: number) =>
+  new Error(`internal: CUDA: ${signature.split('(')[0]}: error ${status}`);

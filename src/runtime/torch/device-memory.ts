@@ -10,6 +10,9 @@ type HostValues = Float32Array | Int32Array | BigInt64Array;
 /** Where a tensor lies; pinned host memory is copied to a GPU while the host goes on. */
 type Place = 'device' | 'host' | 'pinned';
 
+/** Floats that no device has room for: 16 TiB of them. */
+const tooMany = 2 ** 42;
+
 const big = (numbers: readonly number[]) => BigInt64Array.from(numbers, BigInt);
 
 /** The strides of an image or a kernel [n, c, h, w] whose channels are innermost. */
@@ -30,10 +33,12 @@ export class DeviceMemory {
   /** Three cells: the stack of a copy. */
   readonly #stack: number;
   readonly #cells: BigUint64Array;
+  readonly #copy: (stack: number) => number;
 
   constructor(library: TorchLibrary, device: TorchDevice) {
     this.#library = library;
     this.#device = device;
+    this.#copy = library.operation('aten::copy_', '');
     this.#stack = library.allocateCells(3);
     this.#cells = new BigUint64Array(library.view(this.#stack, 24));
   }
@@ -78,7 +83,7 @@ export class DeviceMemory {
     check(library, library.newHandle(to, this.#stack), 'a handle');
     check(library, library.newHandle(from, this.#stack + 8), 'a handle');
     this.#cells[2] = wait ? 0n : 1n;
-    check(library, library.dispatch('aten::copy_', '', this.#stack), 'aten::copy_');
+    check(library, this.#copy(this.#stack), 'aten::copy_');
     this.free(Number(this.#cells[0]!));
   }
 
@@ -122,6 +127,21 @@ export class DeviceMemory {
     } finally {
       this.free(host.handle);
     }
+  }
+
+  /**
+   * Lets the allocator give back to the device what it keeps unused: it does so before it says that
+   * there is not enough, and no C function asks for it otherwise.
+   */
+  releaseCache(): void {
+    const library = this.#library;
+    const { kind, index } = this.#device;
+    const codes = [library.dtypeCodes.f32, library.deviceCodes[kind]] as const;
+    const cells = big([tooMany]);
+    const made = library.quietly(() =>
+      library.emptyStrided(1, cells, big([1]), ...codes, index, this.#stack),
+    );
+    if (made === 0) this.free(Number(this.#cells[0]!));
   }
 
   free(handle: number): void {

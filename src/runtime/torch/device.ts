@@ -19,7 +19,7 @@ function isThere(library: TorchLibrary, { kind, index }: TorchDevice): boolean {
   const out = library.allocateCells(1);
   const one = new BigInt64Array([1n]);
   const codes = [library.dtypeCodes.f32, library.deviceCodes[kind]] as const;
-  const status = library.emptyStrided(1, one, one, ...codes, index, out);
+  const status = library.quietly(() => library.emptyStrided(1, one, one, ...codes, index, out));
   const [handle] = new BigUint64Array(library.view(out, 8));
   if (status === 0) library.deleteTensor(Number(handle));
   library.freeCells(out);

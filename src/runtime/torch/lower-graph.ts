@@ -48,7 +48,7 @@ export interface LeafValue {
 }
 
 /** A value that is there after the last call. */
-interface ResultValue {
+export interface ResultValue {
   readonly name: string;
   readonly shape: Shape;
   readonly value: Value;
@@ -60,6 +60,8 @@ export interface LoweredGraph {
   readonly leaves: readonly LeafValue[];
   /** Row-major, f32 or i32. */
   readonly outputs: readonly ResultValue[];
+  /** Variables that get new values. */
+  readonly updates: readonly string[];
   /** Number of values. */
   readonly size: number;
 }
@@ -190,5 +192,6 @@ export function lowerGraph(
     lowering.emitter.calls,
     outputs.map(({ value }) => value),
   );
-  return { calls, constants, leaves: lowering.leaves, outputs, size };
+  const updates = [...graph.updates.keys()];
+  return { calls, constants, leaves: lowering.leaves, outputs, updates, size };
 }

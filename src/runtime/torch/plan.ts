@@ -152,11 +152,12 @@ export class Plan {
       this.#placeTensor(to.id, stack, ends),
       this.#placeTensor(from.id, this.#addressOf(base + 1), ends),
     ];
+    const copy = library.operation('aten::copy_', '');
     return () => {
       for (const place of places) place();
       // Nobody waits for it.
       this.#cells[base + 2] = 1n;
-      check(library, library.dispatch('aten::copy_', '', stack), 'aten::copy_');
+      check(library, copy(stack), 'aten::copy_');
       this.#free(base);
     };
   }
@@ -193,10 +194,11 @@ export class Plan {
       value && (last.has(value.id) || this.#kept.has(value.id)) ? value.id : undefined,
     );
     const isTensor = call.results.map((value) => value !== null);
+    const dispatch = library.operation(op, overload);
     return () => {
       this.#cells.set(fixed, base);
       for (const place of places) place();
-      check(library, library.dispatch(op, overload, stack), op);
+      check(library, dispatch(stack), op);
       for (let i = 0; i < results.length; i++) {
         const id = results[i];
         if (id !== undefined) this.#cells[id] = this.#cells[base + i]!;

@@ -7,17 +7,29 @@
 import type { Graph } from '../../graph/ops.ts';
 import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
-import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
-import type { CompileOptions, Executable, Executor, ParameterSource, Values } from '../executor.ts';
-import { CapturedRun } from './captured-run.ts';
+import { f32, type Tensor } from '../../tensor/tensor.ts';
+import {
+  type CompileOptions,
+  type Executable,
+  type Executor,
+  OutOfMemoryError,
+  type ParameterSource,
+  type PendingRun,
+  type Values,
+} from '../executor.ts';
+import { AttentionTrials, cudaKernels } from './attention-trials.ts';
+import { CapturedRun, type RunState } from './captured-run.ts';
 import { isBeforeAmpere } from './compute-capability.ts';
-import { CudaDriver, type CudaStream } from './cuda-driver.ts';
+import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
-import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
+import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
+import { directLink, type HostLink, hostType } from './host-link.ts';
+import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import type { ComputeType, LoweringTarget } from './rules/rule.ts';
+import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
 /** Which library, device and float type to compute with. */
@@ -25,8 +37,8 @@ export interface TorchChoice extends SearchOptions {
   /** `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `xpu`; the first GPU, else the processor, unless given. */
   readonly device?: string;
   /**
-   * Of heavy operations. Unless given, f32 on the processor and bf16 on a GPU, but f16 on NVIDIA's that
-   * are too old for it.
+   * Of heavy operations; f32 on the processor, bf16 on a GPU, f16 on NVIDIA GPUs before Ampere, unless
+   * given.
    */
   readonly compute?: ComputeType;
 }
@@ -35,16 +47,14 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly parameters: ParameterSource;
   /** Threads of the processor; one for each core unless given. */
   readonly threads?: number;
-  /** Images and kernels with their channels innermost; true unless given. */
+  /** Images and kernels with their channels innermost; on a GPU, what is faster, else true, unless given. */
   readonly channelsLast?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
-  /**
-   * On a CUDA device, graphs that run often are captured and launched as one. False unless given: it
-   * has not been run on a GPU yet. The memory of what was captured is only torch's cache, so that
-   * nothing else may come near the end of the device's memory.
-   */
+  /** On a CUDA device, graphs that run often are captured and launched as one; true unless given. */
   readonly cudaGraphs?: boolean;
+  /** Told, once for each reason, what of a device is not made use of, and why. */
+  readonly note?: (text: string) => void;
 }
 
 interface Variable {
@@ -52,14 +62,9 @@ interface Variable {
   readonly shape: Shape;
 }
 
-/** An input's tensor on the device, and where the host writes its values. */
-interface Input {
-  readonly leaf: LeafValue;
-  readonly host: HostTensor;
-  readonly handle: number;
-}
-
 let loaded: TorchLibrary | undefined;
+/** Whether channels innermost are faster, by GPU and type: seen once. */
+const layouts = new Map<string, boolean>();
 
 /** A process has one libtorch. */
 function openLibtorch(options: SearchOptions = {}): TorchLibrary {
@@ -88,30 +93,24 @@ function usualType(device: TorchDevice): ComputeType {
   return isOld(device) ? 'f16' : 'bf16';
 }
 
-/** Whose attention kernels there are for a device. */
-function attentionOn(device: TorchDevice): LoweringTarget['attention'] {
-  const { kind } = device;
-  if (kind === 'cpu') return kind;
-  if (kind !== 'cuda') return 'composed';
-  return isOld(device) ? 'oldCuda' : 'cuda';
-}
-
 class TorchExecutor implements Executor {
   readonly name = 'torch';
   readonly precision: ComputeType;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
-  readonly #target: LoweringTarget;
+  readonly #composesAttention: boolean;
+  readonly #channelsLast: boolean;
+  readonly #targets = new Map<ComputeType, LoweringTarget>();
   readonly #memory: DeviceMemory;
-  /** Of captured graphs: the driver, and the stream for all that is not captured. */
-  readonly #cuda: { readonly driver: CudaDriver; readonly stream: CudaStream } | undefined;
+  readonly #cuda: CudaSupport | undefined;
+  readonly #captured = new Set<CapturedRun>();
   readonly #weights = new Map<string, number>();
   readonly #variables = new Map<string, Variable>();
   readonly #executables = new Set<Executable>();
 
   constructor(options: TorchExecutorOptions) {
-    const { parameters, threads, channelsLast = true } = options;
+    const { parameters, threads } = options;
     const { library, device, compute } = chooseTorch(options);
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
@@ -120,56 +119,94 @@ class TorchExecutor implements Executor {
     this.#parameters = parameters;
     this.#device = device;
     const { kind } = device;
-    this.#target = {
+    this.#memory = new DeviceMemory(library, device);
+    this.#composesAttention = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
+    if (kind === 'cuda') {
+      const { cudaGraphs = true, note = () => undefined } = options;
+      this.#cuda = openCuda({ library, device, compute, cudaGraphs, note });
+    }
+    this.#channelsLast =
+      options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute));
+  }
+
+  /** What graphs are lowered for that compute in a type. */
+  #targetOf(compute: ComputeType): LoweringTarget {
+    const known = this.#targets.get(compute);
+    if (known) return known;
+    const { kind } = this.#device;
+    const target = {
       compute,
-      attention: options.composedAttention ? 'composed' : attentionOn(device),
-      channelsLast,
+      channelsLast: this.#channelsLast,
       normsTakeChannelsLast: kind === 'cpu',
     };
-    this.#memory = new DeviceMemory(library, device);
-    if (options.cudaGraphs && kind === 'cuda') {
-      const driver = new CudaDriver(library, device.index);
-      this.#cuda = { driver, stream: driver.createStream() };
-      driver.use(this.#cuda.stream);
+    const trials = new AttentionTrials({
+      library: this.#library,
+      memory: this.#memory,
+      target,
+      kernels: (sizes) => {
+        if (this.#composesAttention) return ['composed'];
+        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, compute, isOld(this.#device));
+      },
+    });
+    const whole: LoweringTarget = { ...target, attention: (sizes) => trials.choose(sizes) };
+    this.#targets.set(compute, whole);
+    return whole;
+  }
+
+  #prefersChannelsLast(compute: ComputeType): boolean {
+    const key = `${this.#device.index} ${compute}`;
+    let prefers = layouts.get(key);
+    if (prefers === undefined) {
+      prefers = this.#tryLayouts(compute);
+      layouts.set(key, prefers);
     }
+    return prefers;
+  }
+
+  #tryLayouts(compute: ComputeType): boolean {
+    const target = { compute, attention: () => 'composed' as const, normsTakeChannelsLast: false };
+    const place = { library: this.#library, memory: this.#memory };
+    return prefersChannelsLast({ ...place, target: { ...target, channelsLast: true } });
   }
 
   async compile(graph: Graph, { wideRange = false }: CompileOptions = {}): Promise<Executable> {
-    const isTooNarrow = wideRange && this.precision === 'f16';
-    const target: LoweringTarget = isTooNarrow ? { ...this.#target, compute: 'f32' } : this.#target;
-    const lowered = lowerGraph(runPasses(graph), target, this.#library);
+    const compute = wideRange && this.precision === 'f16' ? 'f32' : this.precision;
+    const lowered = lowerGraph(runPasses(graph), this.#targetOf(compute), this.#library);
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const plan = new Plan(this.#library, { ...lowered, fixed, results });
-    const { inputs, owned } = this.#fill(plan, lowered);
-    const { driver, stream } = this.#cuda ?? {};
-    const captured = driver && stream ? new CapturedRun(driver, stream, plan) : undefined;
+    const { events } = this.#cuda ?? {};
+    const { owned, link } = this.#fill(plan, lowered);
+    const captured = this.#capturedRun(plan, lowered);
     let state: 'idle' | 'running' | 'disposed' = 'idle';
+    const begin = async (feeds: Values): Promise<PendingRun> => {
+      if (state !== 'idle') throw new Error(`internal: run while ${state}`);
+      state = 'running';
+      try {
+        await link.feed(feeds);
+        this.#bindVariables(plan, leaves, captured);
+        await (captured ? this.#withRoom(captured, plan) : plan.run());
+        return link.fetch((id) => plan.get(id));
+      } finally {
+        plan.clear();
+        if (!captured?.isCaptured) plan.clearResults();
+        state = 'idle';
+      }
+    };
     const executable: Executable = {
-      run: async (feeds) => {
-        if (state !== 'idle') throw new Error(`internal: run while ${state}`);
-        // What is read back tells that the host's copies were taken.
-        this.#feed(inputs, feeds, { wait: outputs.length === 0 });
-        for (const leaf of leaves) {
-          if (leaf.source === 'variable') plan.set(leaf.value.id, this.#boundVariable(leaf));
-        }
-        state = 'running';
-        try {
-          await (captured ?? plan).run();
-          return this.#fetch(plan, lowered);
-        } finally {
-          plan.clear();
-          if (!captured?.isCaptured) plan.clearResults();
-          captured?.end();
-          state = 'idle';
-        }
-      },
+      run: async (feeds) => (await begin(feeds)).read(),
+      begin,
       dispose: async () => {
         if (!this.#executables.delete(executable)) return;
         state = 'disposed';
-        captured?.dispose();
+        events?.synchronize();
+        if (captured) {
+          captured.giveUp();
+          this.#captured.delete(captured);
+        }
         plan.clearResults();
+        link.dispose();
         for (const handle of owned) this.#memory.free(handle);
         plan.dispose();
       },
@@ -179,9 +216,10 @@ class TorchExecutor implements Executor {
   }
 
   /** Puts in the plan's registers what stays there; `owned` are handles of this plan alone. */
-  #fill(plan: Plan, { leaves, constants }: LoweredGraph) {
+  #fill(plan: Plan, lowered: LoweredGraph): { readonly owned: number[]; readonly link: HostLink } {
+    const { leaves, constants } = lowered;
+    const { events } = this.#cuda ?? {};
     const owned: number[] = [];
-    const inputs: Input[] = [];
     try {
       for (const { value, shape, values } of constants) {
         const handle = this.#memory.upload(values, shape, value.dtype);
@@ -190,18 +228,87 @@ class TorchExecutor implements Executor {
       }
       for (const leaf of leaves) {
         if (leaf.source === 'parameter') plan.set(leaf.value.id, this.#weight(leaf));
-        if (leaf.source !== 'input') continue;
-        const input = this.#input(leaf);
-        inputs.push(input);
-        owned.push(...new Set([input.handle, input.host.handle]));
-        plan.set(leaf.value.id, input.handle);
       }
-      return { inputs, owned };
+      const link = events
+        ? stagedLink(this.#memory, events, lowered)
+        : directLink(this.#memory, lowered, this.#device.kind === 'cpu');
+      for (const [id, handle] of link.inputs) plan.set(id, handle);
+      return { owned, link };
     } catch (error) {
       for (const handle of owned) this.#memory.free(handle);
       plan.dispose();
       throw error;
     }
+  }
+
+  #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
+    const { graphs, onRefused } = this.#cuda ?? {};
+    if (!graphs || !onRefused) return undefined;
+    const state = this.#runState(plan, lowered);
+    const captured = new CapturedRun({ plan, maker: graphs, state, onRefused });
+    this.#captured.add(captured);
+    return captured;
+  }
+
+  /** Runs; where the device has no memory left, once more without all captured graphs, which hold some. */
+  async #withRoom(captured: CapturedRun, plan: Plan): Promise<void> {
+    try {
+      await captured.run();
+    } catch (error) {
+      const holders = [...this.#captured].filter((each) => each.isCaptured);
+      if (!(error instanceof OutOfMemoryError) || holders.length === 0) throw error;
+      plan.clear();
+      this.#cuda?.events.synchronize();
+      for (const each of this.#captured) each.giveUp();
+      this.#memory.releaseCache();
+      this.#cuda?.onRefused('the device has no memory left for it');
+      // Variables are moved after all else, so that a run that failed for memory has changed nothing.
+      await plan.run();
+    }
+  }
+
+  /** The variables that a graph reads and writes, as they are now. */
+  #bindVariables(
+    plan: Plan,
+    leaves: readonly LeafValue[],
+    captured: CapturedRun | undefined,
+  ): void {
+    for (const leaf of leaves) {
+      if (leaf.source !== 'variable') continue;
+      const handle = this.#boundVariable(leaf);
+      const { id } = leaf.value;
+      // A captured graph knows the variables by their addresses.
+      if (captured?.isCaptured && plan.get(id) !== handle) captured.release();
+      plan.set(id, handle);
+    }
+  }
+
+  #runState(plan: Plan, { outputs, updates }: LoweredGraph): RunState {
+    const memory = this.#memory;
+    return {
+      save: () => {
+        const copies = updates.map((name) => {
+          const { handle, shape } = this.#variable(name);
+          const copy = memory.allocate(shape, 'f32');
+          memory.copy(handle, copy, { wait: false });
+          return { handle, copy };
+        });
+        return {
+          restore: () => {
+            for (const { handle, copy } of copies) memory.copy(copy, handle, { wait: false });
+          },
+          forget: () => {
+            for (const { copy } of copies) memory.free(copy);
+          },
+        };
+      },
+      read: () => [
+        ...outputs.map((result) =>
+          memory.download(plan.get(result.value.id), result.shape, hostType(result)),
+        ),
+        ...updates.map((name) => this.readVariable(name).data as Float32Array),
+      ],
+    };
   }
 
   /** Variables stay where they are: captured graphs know their addresses. */
@@ -230,15 +337,6 @@ class TorchExecutor implements Executor {
     this.#variables.clear();
   }
 
-  #fetch(plan: Plan, { outputs }: LoweredGraph): Record<string, Tensor> {
-    const fetched = outputs.map(({ name, shape, value }): [string, Tensor] => {
-      const type = value.dtype === 'i32' ? 'i32' : 'f32';
-      const data = this.#memory.download(plan.get(value.id), shape, type);
-      return [name, data instanceof Int32Array ? i32(shape, data) : f32(shape, data)];
-    });
-    return Object.fromEntries(fetched);
-  }
-
   #variable(name: string): Variable {
     const variable = this.#variables.get(name);
     if (!variable) throw new Error(`internal: variable ${name} has no value`);
@@ -262,7 +360,7 @@ class TorchExecutor implements Executor {
     const key = `${dtype} ${name}`;
     const known = this.#weights.get(key);
     if (known !== undefined) return known;
-    const isKernel = this.#target.channelsLast && shape.length === 4;
+    const isKernel = this.#channelsLast && shape.length === 4;
     const strides = isKernel ? channelsLastStrides(shape) : undefined;
     const values = this.#parameters.read(name);
     if (values.length !== sizeOf(shape)) {
@@ -271,35 +369,6 @@ class TorchExecutor implements Executor {
     const handle = this.#memory.upload(values, shape, dtype, strides);
     this.#weights.set(key, handle);
     return handle;
-  }
-
-  #input(leaf: LeafValue): Input {
-    const { shape, value } = leaf;
-    const type = value.dtype === 'i32' ? 'i32' : 'f32';
-    const { kind } = this.#device;
-    const host = this.#memory.allocateHost(shape, type, kind === 'cuda' ? 'pinned' : 'host');
-    if (kind === 'cpu') return { leaf, host, handle: host.handle };
-    try {
-      return { leaf, host, handle: this.#memory.allocate(shape, type) };
-    } catch (error) {
-      this.#memory.free(host.handle);
-      throw error;
-    }
-  }
-
-  #feed(inputs: readonly Input[], feeds: Values, { wait }: { readonly wait: boolean }): void {
-    for (const { leaf, host, handle } of inputs) {
-      const { name, shape, value } = leaf;
-      const feed = feeds[name];
-      if (!feed || feed.dtype !== value.dtype || feed.data.length !== sizeOf(shape)) {
-        const found = feed ? `${feed.dtype}[${feed.shape}]` : 'nothing';
-        throw new Error(
-          `internal: input ${name} is fed ${found}, expected ${value.dtype}[${shape}]`,
-        );
-      }
-      (host.values as Float32Array).set(feed.data as Float32Array);
-      if (handle !== host.handle) this.#memory.copy(host.handle, handle, { wait });
-    }
   }
 }
 

@@ -11,7 +11,7 @@ import { outOfMemory } from '../out-of-memory.ts';
 import { type FoundLibtorch, installCommand, libraryFile } from './find-libtorch.ts';
 
 /** Element types on the device. */
-export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64';
+export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'bool';
 export type TorchDeviceKind = 'cpu' | 'cuda' | 'mps' | 'xpu';
 
 type Status = number;
@@ -29,8 +29,8 @@ export interface TorchLibrary {
   /** Whether libtorch_cuda was there and could be loaded. */
   readonly hasCuda: boolean;
 
-  /** Calls an operation: arguments at `stack` are taken and replaced by the results. */
-  dispatch(op: string, overload: string, stack: Address): Status;
+  /** A call of an operation: arguments at `stack` are taken and replaced by the results. */
+  operation(name: string, overload: string): (stack: Address) => Status;
   /** Another owning handle of the same tensor, written to `out`. */
   newHandle(tensor: Address, out: Address): Status;
   deleteTensor(tensor: Address): Status;
@@ -66,6 +66,8 @@ export interface TorchLibrary {
   lastError(): string;
   /** Another function of the libraries; undefined where this version has none of that name. */
   find(signature: string): NativeFunction | undefined;
+  /** Does what is expected to fail, without libtorch's own lines about it on the terminal. */
+  quietly<T>(work: () => T): T;
 }
 
 function loadFile(path: string): LibraryHandle | undefined {
@@ -137,9 +139,19 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
   const code = (name: string): number => need(`int32_t ${name}()`)();
   const abi = BigInt(need('uint64_t aoti_torch_abi_version()')());
   const message = find('const char* torch_exception_get_what_without_backtrace()');
-  const dispatcher = need(
-    'int torch_call_dispatcher(const char*, const char*, uint64_t, uint64_t)',
-  );
+  const dispatcher = need('int torch_call_dispatcher(uint64_t, uint64_t, uint64_t, uint64_t)');
+  const texts = new Map<string, Address>();
+  // Names in memory of their own, never freed: a call with a string copies it each time.
+  const addressOf = (name: string): Address => {
+    let address = texts.get(name);
+    if (address === undefined) {
+      const block = koffi.alloc('char', name.length + 1);
+      koffi.encode(block, 'char', name, name.length + 1);
+      address = Number(koffi.address(block));
+      texts.set(name, address);
+    }
+    return address;
+  };
   const empty = '(int64_t, void*, void*, int32_t, int32_t, int32_t, uint64_t)';
   need('void aoti_torch_grad_mode_set_enabled(bool)')(false);
   return {
@@ -152,6 +164,7 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       bf16: code('aoti_torch_dtype_bfloat16'),
       i32: code('aoti_torch_dtype_int32'),
       i64: code('aoti_torch_dtype_int64'),
+      bool: code('aoti_torch_dtype_bool'),
     },
     deviceCodes: {
       cpu: code('aoti_torch_device_type_cpu'),
@@ -164,7 +177,10 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       channelsLast: code('aoti_torch_memory_format_channels_last'),
     },
     hasCuda: libraries.length > 1,
-    dispatch: (op, overload, stack) => dispatcher(op, overload, stack, abi),
+    operation: (name, overload) => {
+      const [first, second] = [addressOf(name), addressOf(overload)];
+      return (stack) => dispatcher(first, second, stack, abi);
+    },
     newHandle: need('int aoti_torch_new_tensor_handle(uint64_t, uint64_t)'),
     deleteTensor: need('int aoti_torch_delete_tensor_object(uint64_t)'),
     subtract: need('int aoti_torch_aten_subtract_Tensor(uint64_t, uint64_t, double, uint64_t)'),
@@ -180,9 +196,47 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
     view: (address, bytes) => koffi.view(BigInt(address), bytes),
     allocateCells: (count) => Number(koffi.address(koffi.alloc('uint64_t', count))),
     freeCells: (address) => koffi.free(BigInt(address)),
-    lastError: () => (message ? String(message()) : 'libtorch gives no reason before 2.13'),
+    lastError: () => (message ? String(message()) : guessedError(libraries.length > 1)),
     find,
+    quietly: (work) => quietly(libraries[0]!, work),
   };
+}
+
+/** Part of a GPU's memory that is free at most where an error is taken for a lack of it. */
+const littleFree = 0.15;
+
+/** What went wrong, for versions that do not say: a lack of memory is told by the driver. */
+function guessedError(hasCuda: boolean): string {
+  const unknown = 'libtorch gives no reason before 2.13';
+  if (!hasCuda) return unknown;
+  try {
+    const driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    const ask = driver.func('int cuMemGetInfo_v2(_Out_ size_t*, _Out_ size_t*)');
+    const [free, total] = [[0], [0]];
+    if (ask(free, total) !== 0 || free[0]! > littleFree * total[0]!) return unknown;
+    return `out of memory, it seems: ${free[0]} of ${total[0]} bytes are free; ${unknown}`;
+  } catch {
+    return unknown;
+  }
+}
+
+/** FATAL (c10/util/Logging.h). Versions before 2.13 write each error that they return to the terminal. */
+const onlyFatal = 3;
+
+function quietly<T>(library: LibraryHandle, work: () => T): T {
+  let level: bigint;
+  try {
+    level = library.symbol('FLAGS_caffe2_log_level');
+  } catch {
+    return work();
+  }
+  const before = koffi.decode(level, 'int');
+  koffi.encode(level, 'int', onlyFatal);
+  try {
+    return work();
+  } finally {
+    koffi.encode(level, 'int', before);
+  }
 }
 
 /** Throws what a failed call says: a lack of memory is the user's to mend, the rest is ours. */

@@ -2,11 +2,12 @@
 
 import { expect, test } from 'vitest';
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
+import { cudaKernels } from '../../../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
-import type { LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
+import type { AttentionSizes, LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
 
 const codes = {
-  dtypeCodes: { f32: 6, f16: 5, bf16: 15, i32: 3, i64: 4 },
+  dtypeCodes: { f32: 6, f16: 5, bf16: 15, i32: 3, i64: 4, bool: 11 },
   memoryFormats: { contiguous: 0, channelsLast: 2 },
 };
 
@@ -14,7 +15,7 @@ const codes = {
 function attentionKernel(changes: Partial<LoweringTarget>, channels: number): string | undefined {
   const target: LoweringTarget = {
     compute: 'f16',
-    attention: 'cuda',
+    attention: () => 'flash',
     channelsLast: true,
     normsTakeChannelsLast: false,
     ...changes,
@@ -36,8 +37,17 @@ test.each([
   ['cuda', 'f16', 20, 'softmax'],
   ['oldCuda', 'f16', 40, 'efficient_attention'],
   ['oldCuda', 'f32', 512, 'efficient_attention'],
-  ['composed', 'f16', 40, 'softmax'],
-  ['cpu', 'f32', 40, 'flash_attention_for_cpu'],
-] as const)('attention on %s in %s, %i channels: %s', (attention, compute, channels, kernel) => {
-  expect(attentionKernel({ attention, compute }, channels)).toBe(kernel);
+] as const)(
+  'the surest attention on %s in %s, %i channels: %s',
+  (gpu, compute, channels, kernel) => {
+    const attention = (sizes: AttentionSizes) => cudaKernels(sizes, compute, gpu === 'oldCuda')[0]!;
+    expect(attentionKernel({ attention, compute }, channels)).toBe(kernel);
+  },
+);
+
+test.each([
+  ['composed', 'f16', 'softmax'],
+  ['cpu', 'f32', 'flash_attention_for_cpu'],
+] as const)('attention by the kernel %s in %s: %s', (kernel, compute, op) => {
+  expect(attentionKernel({ attention: () => kernel, compute }, 40)).toBe(op);
 });

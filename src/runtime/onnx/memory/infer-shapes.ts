@@ -93,6 +93,8 @@ const rules: Readonly<Record<string, Rule>> = {
   Mul: broadcast,
   Div: broadcast,
   BitCast: first,
+  Greater: broadcast,
+  Where: ({ shapes: [condition, a, b] }) => broadcastOf(condition!, broadcastOf(a!, b!)),
   Cast: first,
   Concat: concat,
   Conv: convolution,

@@ -59,6 +59,7 @@ export const elementwiseRules: LoweringRules<
   | 'sub'
   | 'mul'
   | 'div'
+  | 'select'
   | 'exp'
   | 'sqrt'
   | 'sigmoid'
@@ -78,6 +79,10 @@ export const elementwiseRules: LoweringRules<
   sub: binary('Sub'),
   mul: binary('Mul'),
   div: binary('Div'),
+  select: ({ emitter, nameOf }, { inputs: [condition, a, b] }) => {
+    const holds = emitter.emit('Greater', [nameOf(condition), emitter.float(0)]);
+    return emitter.emit('Where', [holds, nameOf(a), nameOf(b)]);
+  },
   exp: unary('Exp'),
   sqrt: unary('Sqrt'),
   sigmoid: unary('Sigmoid'),

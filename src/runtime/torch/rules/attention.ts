@@ -15,7 +15,7 @@ import {
 } from '../torch-emitter.ts';
 import type { TorchDType } from '../torch-library.ts';
 import { product, swapped } from './linear-algebra.ts';
-import type { LoweringContext, LoweringRules } from './rule.ts';
+import type { AttentionKernel, AttentionSizes, LoweringContext, LoweringRules } from './rule.ts';
 
 /** Query, key and value as [n, heads, tokens, d]. */
 type Heads = readonly [q: Value, k: Value, v: Value];
@@ -28,22 +28,15 @@ interface Attended {
 
 /** How one kernel attends and differentiates. */
 interface Kernel {
-  readonly forward: (context: LoweringContext, heads: Heads, sizes: Sizes) => Attended;
+  readonly forward: (context: LoweringContext, heads: Heads, sizes: AttentionSizes) => Attended;
   /** Gradients of q, k and v. */
   readonly backward: (
     context: LoweringContext,
     heads: Heads,
     attended: Attended,
     ct: Value,
-    sizes: Sizes,
+    sizes: AttentionSizes,
   ) => Heads;
-}
-
-interface Sizes extends AttentionAttrs {
-  readonly queries: number;
-  readonly keys: number;
-  /** Channels of a head. */
-  readonly channels: number;
 }
 
 const noDropout = float(0);
@@ -95,6 +88,35 @@ const flashKernel: Kernel = {
   },
 };
 
+/** cuDNN's attention on NVIDIA GPUs: 16-bit floats, heads of at most 128 channels. */
+const cudnnKernel: Kernel = {
+  forward: ({ emitter }, heads, { causal, scale }) => {
+    // No bias; logsumexp, which the gradient needs; nothing for debugging.
+    const options = [none, flag(true), noDropout, flag(causal), flag(false), some(float(scale))];
+    const { dtype } = heads[0];
+    const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
+    const op = '_scaled_dot_product_cudnn_attention';
+    const results = emitter.emitMany(op, [...heads.map(tensor), ...options], types);
+    return { out: results[0]!, saved: [results[1]!, results[6]!, results[7]!] };
+  },
+  backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
+    const args = [
+      ...[ct, ...heads, out, ...saved].map(tensor),
+      // Bias, and cumulative lengths.
+      undefinedTensor,
+      undefinedTensor,
+      undefinedTensor,
+      whole(queries),
+      whole(keys),
+      noDropout,
+      flag(causal),
+      some(float(scale)),
+    ];
+    const op = '_scaled_dot_product_cudnn_attention_backward';
+    return emitter.emitMany(op, args, heads.map(typeOf)) as unknown as Heads;
+  },
+};
+
 /** Memory-efficient attention on NVIDIA GPUs, in any float type. */
 const efficientKernel: Kernel = {
   forward: ({ emitter }, heads, { causal, scale }) => {
@@ -127,7 +149,11 @@ function times({ emitter }: LoweringContext, a: Value, b: Value | number): Value
   return emitter.emit('mul', [tensor(a), tensor(factor)], { overload: 'Tensor', dtype: a.dtype });
 }
 
-function causalMask({ emitter }: LoweringContext, { queries, keys }: Sizes, like: Value): Value {
+function causalMask(
+  { emitter }: LoweringContext,
+  { queries, keys }: AttentionSizes,
+  like: Value,
+): Value {
   const mask = new Array<number>(queries * keys).fill(0);
   for (let i = 0; i < queries; i++) mask.fill(hidden, i * keys + i + 1, (i + 1) * keys);
   return emitter.constant(mask, [queries, keys], like.dtype);
@@ -174,15 +200,13 @@ const composedKernel: Kernel = {
 
 const typeOf = ({ dtype }: Value) => dtype;
 
-/** The fastest kernel that takes heads of this size in this type. */
-function kernelFor({ target }: LoweringContext, { channels }: Sizes): Kernel {
-  if (target.attention === 'cpu') return cpuKernel;
-  if (target.attention === 'composed') return composedKernel;
-  const isHalf = target.compute !== 'f32';
-  const hasFlash = target.attention === 'cuda' && isHalf;
-  if (hasFlash && channels <= 256 && channels % 8 === 0) return flashKernel;
-  return channels % (isHalf ? 8 : 4) === 0 ? efficientKernel : composedKernel;
-}
+const kernels: { readonly [K in AttentionKernel]: Kernel } = {
+  cpu: cpuKernel,
+  flash: flashKernel,
+  cudnn: cudnnKernel,
+  efficient: efficientKernel,
+  composed: composedKernel,
+};
 
 /** [n, s, heads·d] to [n, heads, s, d]. */
 function splitHeads({ emitter, asCompute }: LoweringContext, x: Node, heads: number): Value {
@@ -208,9 +232,10 @@ function attend(
   attrs: AttentionAttrs,
 ) {
   const heads = [q, k, v].map((x) => splitHeads(context, x, attrs.heads)) as unknown as Heads;
-  const [queries, keys] = [q.shape[1]!, k.shape[1]!];
-  const sizes: Sizes = { ...attrs, queries, keys, channels: q.shape[2]! / attrs.heads };
-  const kernel = kernelFor(context, sizes);
+  const [batch, queries, width] = q.shape as [number, number, number];
+  const channels = width / attrs.heads;
+  const sizes: AttentionSizes = { ...attrs, batch, queries, keys: k.shape[1]!, channels };
+  const kernel = kernels[context.target.attention(sizes)];
   return { heads, sizes, kernel, attended: kernel.forward(context, heads, sizes) };
 }
 

@@ -93,6 +93,7 @@ export const elementwiseRules: LoweringRules<
   | 'sub'
   | 'mul'
   | 'div'
+  | 'select'
   | 'exp'
   | 'sqrt'
   | 'sigmoid'
@@ -107,6 +108,15 @@ export const elementwiseRules: LoweringRules<
   sub: difference(1),
   mul: binary('mul'),
   div: binary('div'),
+  select: (context, { inputs: [condition, a, b] }) => {
+    const { emitter } = context;
+    const zero = emitter.constant([0], [], 'f32');
+    const sides = [tensor(context.asIs(condition)), tensor(zero)];
+    const holds = emitter.emit('gt', sides, { overload: 'Tensor', dtype: 'bool' });
+    const [x, y] = context.alike([a, b]) as [Value, Value];
+    const args = [holds, x, y].map(tensor);
+    return emitter.emit('where', args, { overload: 'self', dtype: x.dtype });
+  },
   exp: unary('exp'),
   sqrt: unary('sqrt'),
   sigmoid: unary('sigmoid'),

@@ -1,6 +1,6 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
-import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { AttentionAttrs, Node, NodeOf, OpKind } from '../../../graph/ops.ts';
 import type { Precision } from '../../executor.ts';
 import type { TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
@@ -9,15 +9,23 @@ import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 export type ComputeType = Precision;
 
 /**
- * Whose attention kernels there are: the processor's, those of NVIDIA GPUs, those of NVIDIA GPUs before
- * Ampere, or none, so that it is composed of products and a softmax.
+ * What computes attention: the processor's kernel, one of three for NVIDIA GPUs, or none, so that it is
+ * composed of products and a softmax.
  */
-type AttentionKernels = 'cpu' | 'cuda' | 'oldCuda' | 'composed';
+export type AttentionKernel = 'cpu' | 'flash' | 'cudnn' | 'efficient' | 'composed';
+
+export interface AttentionSizes extends AttentionAttrs {
+  readonly batch: number;
+  readonly queries: number;
+  readonly keys: number;
+  /** Of a head. */
+  readonly channels: number;
+}
 
 /** What a graph is lowered for. */
 export interface LoweringTarget {
   readonly compute: ComputeType;
-  readonly attention: AttentionKernels;
+  readonly attention: (sizes: AttentionSizes) => AttentionKernel;
   /** Whether images and kernels are kept with their channels innermost. */
   readonly channelsLast: boolean;
   /** Whether group norms take such images; else they are made row-major first. */

@@ -1,0 +1,121 @@
+/**
+ * @file Which of libtorch's attention kernels is fastest on this GPU for the sizes of a network: each is
+ * tried, forward and backward, when a graph first asks. What is fastest differs by GPU and by version of
+ * cuDNN, and not every kernel takes every size on every GPU.
+ */
+
+import { grad } from '../../graph/autodiff/grad.ts';
+import { GraphBuilder } from '../../graph/graph-builder.ts';
+import type { Node } from '../../graph/ops.ts';
+import { compareRuns } from './agreement.ts';
+import type { DeviceMemory } from './device-memory.ts';
+import { type GraphTrial, tryGraph } from './graph-trial.ts';
+import type { AttentionKernel, AttentionSizes, ComputeType, LoweringTarget } from './rules/rule.ts';
+import type { TorchLibrary } from './torch-library.ts';
+
+/** A later kernel has to gain more than the noise of a trial. */
+const clearly = 1.05;
+/** Queries from which on the choice is worth a trial: below, a step spends next to nothing in it. */
+const manyQueries = 1024;
+
+/**
+ * The kernels that may take heads of this size on an NVIDIA GPU, the surest first
+ * (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp). Flash attention wants heads of a multiple of 8
+ * channels, at most 256; cuDNN of at most 128, more than one key; both, 16-bit floats and Ampere or newer.
+ */
+export function cudaKernels(
+  sizes: AttentionSizes,
+  compute: ComputeType,
+  isOld = false,
+): AttentionKernel[] {
+  const { channels, queries, keys } = sizes;
+  if (compute === 'f32') return channels % 4 === 0 ? ['efficient', 'composed'] : ['composed'];
+  if (channels % 8 !== 0) return ['composed'];
+  if (isOld) return ['efficient', 'composed'];
+  const cudnn = channels <= 128 && queries >= manyQueries && keys > 1;
+  return [
+    ...(channels <= 256 ? (['flash'] as const) : []),
+    ...(cudnn ? (['cudnn'] as const) : []),
+    'efficient',
+    'composed',
+  ];
+}
+
+/** Kernels that are slower than any before them, and taken only where none of those works. */
+const lastResorts: ReadonlySet<AttentionKernel> = new Set(['efficient', 'composed']);
+
+export interface AttentionTrialsOptions {
+  readonly library: TorchLibrary;
+  readonly memory: DeviceMemory;
+  readonly target: Omit<LoweringTarget, 'attention'>;
+  /** The kernels to try, the surest first. */
+  readonly kernels: (sizes: AttentionSizes) => readonly AttentionKernel[];
+}
+
+/** Channels of the largest heads that are trained: larger ones are the VAE's. */
+const mostTrained = 256;
+
+/** The output and, where the network is trained, the gradients of q, k and v. */
+function trialGraph({ batch, queries, keys, channels, ...attrs }: AttentionSizes) {
+  const g = new GraphBuilder();
+  const width = attrs.heads * channels;
+  const [q, k, v, ct] = (['q', 'k', 'v', 'ct'] as const).map((name) =>
+    g.input(name, [batch, name === 'q' || name === 'ct' ? queries : keys, width]),
+  ) as [Node, Node, Node, Node];
+  const out = g.attention(q, k, v, attrs);
+  if (channels > mostTrained) return g.build({ out });
+  const [dq, dk, dv] = grad(g, g.sum(g.mul(out, ct), [0, 1, 2]), [q, k, v]);
+  return g.build({ out, dq: dq!, dk: dk!, dv: dv! });
+}
+
+interface Trial extends GraphTrial {
+  readonly kernel: AttentionKernel;
+}
+
+export class AttentionTrials {
+  readonly #options: AttentionTrialsOptions;
+  readonly #chosen = new Map<string, AttentionKernel>();
+
+  constructor(options: AttentionTrialsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws internal error where no kernel works */
+  choose(sizes: AttentionSizes): AttentionKernel {
+    const key = JSON.stringify(sizes);
+    let kernel = this.#chosen.get(key);
+    if (!kernel) {
+      kernel = this.#compare(sizes);
+      this.#chosen.set(key, kernel);
+    }
+    return kernel;
+  }
+
+  #compare(sizes: AttentionSizes): AttentionKernel {
+    const candidates = this.#options.kernels(sizes);
+    if (candidates.length === 1) return candidates[0]!;
+    let best: Trial | undefined;
+    let reason: unknown;
+    for (const kernel of candidates) {
+      if (best && lastResorts.has(kernel)) break;
+      try {
+        const trial = this.#options.library.quietly(() => this.#try(kernel, sizes));
+        const agrees = !best || compareRuns(best.results, trial.results) === 'same';
+        if (!best || (agrees && clearly * trial.milliseconds < best.milliseconds)) best = trial;
+      } catch (error) {
+        reason = error;
+      }
+    }
+    if (!best) throw reason;
+    return best.kernel;
+  }
+
+  #try(kernel: AttentionKernel, sizes: AttentionSizes): Trial {
+    const { library, memory, target } = this.#options;
+    const attention = () => kernel;
+    return {
+      kernel,
+      ...tryGraph({ library, memory, target: { ...target, attention } }, trialGraph(sizes)),
+    };
+  }
+}

@@ -1,0 +1,83 @@
+/** @file What the driver adds to libtorch on an NVIDIA GPU: a stream that is not waited for, and captured graphs. */
+
+import { CudaDriver } from './cuda-driver.ts';
+import { deviceText, type TorchDevice } from './device.ts';
+import { DeviceMemory } from './device-memory.ts';
+import { GraphPool } from './graph-pool.ts';
+import type { ComputeType } from './rules/rule.ts';
+import type { TorchLibrary } from './torch-library.ts';
+
+export interface CudaSupport {
+  readonly events: CudaDriver;
+  /** Absent where graphs are not wanted or cannot be captured. */
+  readonly graphs: GraphPool | undefined;
+  /** Notes that a graph is run call by call, and why; each reason once. */
+  readonly onRefused: (reason: string) => void;
+}
+
+export interface CudaSupportOptions {
+  readonly library: TorchLibrary;
+  readonly device: TorchDevice;
+  readonly compute: ComputeType;
+  readonly cudaGraphs: boolean;
+  readonly note: (text: string) => void;
+}
+
+/** What a device has once in a process: libtorch keeps work space for each stream it was ever given. */
+interface DeviceSupport {
+  readonly driver: CudaDriver | Error;
+  readonly pool: GraphPool | Error;
+}
+
+const devices = new Map<number, DeviceSupport>();
+
+/** What `make` gives, or why it cannot. */
+function attempt<T>(make: () => T): T | Error {
+  try {
+    return make();
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
+  const known = devices.get(device.index);
+  if (known) return known;
+  // Convolutions have one shape each in a graph: cuDNN may try which of its kernels is fastest.
+  // Its trials take no more work space than this, in MiB: kernels that want gigabytes are not worth them.
+  process.env['CUDNN_CONV_WSCAP_DBG'] ??= '1024';
+  const context = library.find('uint64_t _ZN2at13globalContextEv()')?.();
+  const tryKernels = library.find('void _ZN2at7Context17setBenchmarkCuDNNEb(uint64_t, bool)');
+  if (context !== undefined) tryKernels?.(context, true);
+  const driver = attempt(() => new CudaDriver(library, device.index));
+  const memory = new DeviceMemory(library, device);
+  const pool =
+    driver instanceof Error
+      ? driver
+      : attempt(() => new GraphPool(library, driver, () => memory.releaseCache()));
+  const support = { driver, pool };
+  devices.set(device.index, support);
+  return support;
+}
+
+/** Undefined, with a note, where the driver cannot be used: libtorch alone is enough, but slower. */
+export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
+  const { library, device, compute, cudaGraphs, note } = options;
+  const noted = new Set<string>();
+  const once = (text: string) => {
+    if (!noted.has(text)) note(text);
+    noted.add(text);
+  };
+  // f32 means f32: cuBLAS and cuDNN would round factors to 10 bits (NVIDIA's name for it, read by both).
+  if (compute === 'f32') process.env['NVIDIA_TF32_OVERRIDE'] ??= '0';
+  const { driver, pool } = supportOf(library, device);
+  if (driver instanceof Error) {
+    once(`${deviceText(device)}: the host waits for each step, since ${driver.message}`);
+    return undefined;
+  }
+  const onRefused = (reason: string) =>
+    once(`${deviceText(device)}: a graph is run call by call, since ${reason}`);
+  if (cudaGraphs && pool instanceof Error) onRefused(pool.message);
+  const graphs = cudaGraphs && !(pool instanceof Error) ? pool : undefined;
+  return { events: driver, graphs, onRefused };
+}

@@ -1,0 +1,142 @@
+/**
+ * @file Captures work as CUDA graphs by libtorch's own at::cuda::CUDAGraph (aten/src/ATen/cuda/
+ * CUDAGraph.h), which gives what is captured a pool of memory that nothing else gets, whatever happens
+ * (c10/cuda/CUDACachingAllocator.cpp, "Interaction with CUDA graph capture"). Without it, memory that
+ * was freed during a capture would be the allocator's to give away, or back to the device.
+ *
+ * The class has no C functions; its members are called by their names in the Itanium C++ ABI. They throw
+ * where they fail, which would end the process: so all that can fail is tried first by the driver's
+ * functions, which only say so.
+ */
+
+import type { CudaDriver, CudaExecutable } from './cuda-driver.ts';
+import type { TorchLibrary } from './torch-library.ts';
+
+/** More than the object's size, some hundred bytes, in cells of 8 bytes. */
+const objectCells = 512;
+/** cudaStreamCaptureModeRelaxed. */
+const relaxed = 2;
+/** Pools' numbers must not be libtorch's own, which count from 1 (aten/src/ATen/cuda/MemPool.cpp). */
+const firstPool = 2 ** 40;
+
+/** The members, by their mangled names; a pair of numbers by value is two arguments. */
+const members = {
+  construct: 'void _ZN2at4cuda9CUDAGraphC1Eb(uint64_t, bool)',
+  begin:
+    'void _ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode(uint64_t, uint64_t, uint64_t, int)',
+  end: 'void _ZN2at4cuda9CUDAGraph11capture_endEv(uint64_t)',
+  raw: 'uint64_t _ZN2at4cuda9CUDAGraph14raw_cuda_graphEv(uint64_t)',
+  destruct: 'void _ZN2at4cuda9CUDAGraphD1Ev(uint64_t)',
+} as const;
+
+type Members = { readonly [M in keyof typeof members]: (...args: (number | boolean)[]) => unknown };
+
+/** Work that was captured. */
+export interface LaunchableGraph {
+  /** Begins the work once more. */
+  launch(): void;
+  /** Gives its memory back; it must not be under way. */
+  dispose(): void;
+}
+
+/** Captures work; what cannot be captured is a text that says why. */
+export interface GraphMaker {
+  capture(work: () => void): LaunchableGraph | string;
+}
+
+export class GraphPool implements GraphMaker {
+  readonly #driver: CudaDriver;
+  readonly #library: TorchLibrary;
+  readonly #members: Members;
+  readonly #releaseCache: () => void;
+  #pool = firstPool;
+  /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
+  #users = 0;
+
+  /**
+   * @param releaseCache lets the allocator give its unused memory back to the device
+   * @throws where this libtorch does not have the class as it is known here
+   */
+  constructor(library: TorchLibrary, driver: CudaDriver, releaseCache: () => void) {
+    this.#library = library;
+    this.#driver = driver;
+    this.#releaseCache = releaseCache;
+    const found = Object.entries(members).map(([name, signature]) => {
+      const member = library.find(signature);
+      if (!member) throw new Error(`libtorch has no CUDAGraph::${name} that is known here`);
+      return [name, member];
+    });
+    this.#members = Object.fromEntries(found) as Members;
+  }
+
+  capture(work: () => void): LaunchableGraph | string {
+    const flaw = this.#rehearse(work);
+    if (flaw !== undefined) return flaw;
+    // What the work had so far is not needed any more: the pool gets its own.
+    this.#releaseCache();
+    const object = this.#library.allocateCells(objectCells);
+    const { construct, begin, end, raw } = this.#members;
+    // It keeps the graph, which is instantiated here: without it that, too, could throw.
+    construct(object, true);
+    begin(object, 0, this.#pool, relaxed);
+    this.#users++;
+    const failed = attempt(work);
+    if (this.#driver.isCaptureBroken()) {
+      // Its end would throw. The object is left as it is: the allocator asks it now and then.
+      this.#driver.endCapture();
+      return failed ?? 'the capture broke';
+    }
+    end(object);
+    if (failed !== undefined) {
+      this.#destroy(object);
+      return failed;
+    }
+    const executable = this.#driver.instantiate(Number(raw(object)));
+    if (executable === undefined) {
+      this.#destroy(object);
+      return 'the driver cannot instantiate the graph';
+    }
+    return {
+      launch: () => this.#driver.launch(executable),
+      dispose: () => this.#destroy(object, executable),
+    };
+  }
+
+  /** Captures the work by the driver alone and forgets it. @returns what is wrong */
+  #rehearse(work: () => void): string | undefined {
+    const driver = this.#driver;
+    if (!driver.beginCapture()) return 'the driver does not begin a capture';
+    const failed = attempt(work);
+    const graph = driver.endCapture();
+    if (graph === undefined) return failed ?? 'something in it cannot be captured';
+    const executable = failed === undefined ? driver.instantiate(graph) : undefined;
+    driver.destroyGraph(graph);
+    if (executable === undefined) return failed ?? 'the driver cannot instantiate the graph';
+    driver.destroyExecutable(executable);
+    return undefined;
+  }
+
+  #destroy(object: number, executable?: CudaExecutable): void {
+    if (executable !== undefined) {
+      this.#driver.synchronize();
+      this.#driver.destroyExecutable(executable);
+    }
+    this.#members.destruct(object);
+    this.#library.freeCells(object);
+    this.#users--;
+    if (this.#users > 0) return;
+    // A pool without users is given up by the allocator, which refuses its number from then on.
+    this.#pool++;
+    this.#releaseCache();
+  }
+}
+
+/** What went wrong; undefined where nothing did. */
+function attempt(work: () => void): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

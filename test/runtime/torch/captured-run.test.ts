@@ -1,0 +1,126 @@
+/**
+ * @file When a plan is captured, and what happens where that fails. The graphs of these tests are
+ * libtorch's calls on the processor, done again; the driver's are tested on a GPU by bench/gpu.sh.
+ */
+
+import { describe, expect, test } from 'vitest';
+import { compareRuns } from '../../../src/runtime/torch/agreement.ts';
+import { CapturedRun } from '../../../src/runtime/torch/captured-run.ts';
+import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
+import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
+import type { GraphMaker } from '../../../src/runtime/torch/graph-pool.ts';
+import { Plan } from '../../../src/runtime/torch/plan.ts';
+import { TorchEmitter, tensor } from '../../../src/runtime/torch/torch-emitter.ts';
+import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
+import { torchMissing } from '../../helpers/executors.ts';
+
+/** v ← v·x, with the result v·x; and a run of it. */
+function doubling(maker: (plan: Plan) => GraphMaker, start = 1) {
+  const library = loadTorchLibrary(findLibtorch());
+  const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
+  const emitter = new TorchEmitter();
+  const [v, x] = [emitter.leaf('f32'), emitter.leaf('f32')];
+  const args = [tensor(v), tensor(x)];
+  const y = emitter.emit('mul', args, { overload: 'Tensor', dtype: 'f32' });
+  emitter.copy(y, v);
+  const { calls, size } = emitter;
+  const plan = new Plan(library, { calls, size, fixed: [v.id, x.id], results: [y.id] });
+  const variable = memory.upload([start], [1], 'f32');
+  plan.set(v.id, variable);
+  plan.set(x.id, memory.upload([2], [1], 'f32'));
+  const notes: string[] = [];
+  const value = () => memory.download(variable, [1], 'f32')[0]!;
+  const run = new CapturedRun({
+    plan,
+    maker: maker(plan),
+    state: {
+      save: () => {
+        const before = value();
+        return {
+          restore: () => {
+            const handle = memory.upload([before], [1], 'f32');
+            memory.copy(handle, variable);
+            memory.free(handle);
+          },
+          forget: () => undefined,
+        };
+      },
+      read: () => [memory.download(plan.get(y.id), [1], 'f32'), [value()]],
+    },
+    onRefused: (reason) => notes.push(reason),
+  });
+  return { run, value, notes };
+}
+
+/** A graph is the calls, done again. */
+const again =
+  (launched: { count: number }, spoil: () => void = () => undefined) =>
+  (plan: Plan): GraphMaker => ({
+    capture: (work) => ({
+      launch: () => {
+        launched.count++;
+        plan.clearResults();
+        work();
+        spoil();
+      },
+      dispose: () => undefined,
+    }),
+  });
+
+const suite =
+  torchMissing === undefined ? 'captured runs' : `captured runs (skipped: ${torchMissing})`;
+
+describe.skipIf(torchMissing !== undefined)(suite, () => {
+  test('the third run is captured, and gives once what it gave without', async () => {
+    const launched = { count: 0 };
+    const { run, value, notes } = doubling(again(launched));
+    for (let i = 0; i < 2; i++) await run.run();
+    expect([value(), launched.count, run.isCaptured]).toEqual([4, 0, false]);
+    await run.run();
+    expect([value(), launched.count, run.isCaptured]).toEqual([8, 1, true]);
+    await run.run();
+    expect([value(), launched.count]).toEqual([16, 2]);
+    // Given up, it runs call by call and is captured anew.
+    run.release();
+    for (let i = 0; i < 4; i++) await run.run();
+    expect([value(), launched.count]).toEqual([256, 4]);
+    expect(notes).toEqual([]);
+  });
+
+  test('what cannot be captured goes on call by call, and says why', async () => {
+    const { run, value, notes } = doubling(() => ({ capture: () => 'it is not to be' }));
+    for (let i = 0; i < 5; i++) await run.run();
+    expect([value(), run.isCaptured, notes]).toEqual([32, false, ['it is not to be']]);
+  });
+
+  test('a graph that gives something else is not used', async () => {
+    const launched = { count: 0 };
+    const { run, value, notes } = doubling((plan) => ({
+      capture: (work) =>
+        again(launched, () => {
+          // As if the variable had been changed twice.
+          plan.clearResults();
+          work();
+        })(plan).capture(work),
+    }));
+    for (let i = 0; i < 5; i++) await run.run();
+    expect([value(), launched.count]).toEqual([32, 1]);
+    expect(notes).toEqual(['its replay does not give the same values']);
+  });
+
+  test('values that are not finite say nothing: it is tried later', async () => {
+    const { run, value, notes } = doubling(again({ count: 0 }), Number.POSITIVE_INFINITY);
+    for (let i = 0; i < 5; i++) await run.run();
+    expect([value(), run.isCaptured, notes]).toEqual([Number.POSITIVE_INFINITY, false, []]);
+    for (let i = 0; i < 20; i++) await run.run();
+    expect(notes).toEqual(['its values are not finite']);
+  });
+});
+
+test('runs agree within the rounding of sums in another order', () => {
+  expect(compareRuns([[1, 2], [0]], [[1.01, 2], [0]])).toBe('same');
+  expect(compareRuns([[1, 2], [0]], [[1.5, 2], [0]])).toBe('different');
+  expect(compareRuns([[1, 2], [0]], [[1, 2], [1e-9]])).toBe('different');
+  expect(compareRuns([[1, 2]], [[1, Number.NaN]])).toBe('different');
+  expect(compareRuns([[1, Number.NaN]], [[1, Number.NaN]])).toBe('not finite');
+});
