@@ -8,13 +8,13 @@ import {
   type Node,
   type OpKind,
 } from '../../graph/ops.ts';
+import { findFusedProducts } from '../../graph/passes/find-fused-products.ts';
 import {
   arrangedShape,
   type KernelLayout,
   type KernelShape,
   layoutName,
 } from './arrange-kernel.ts';
-import { findFusedProducts } from './find-fused-products.ts';
 import { OnnxEmitter, type ValueName } from './onnx-emitter.ts';
 import type { OnnxModel, OnnxValue } from './onnx-proto.ts';
 import { attentionRules } from './rules/attention.ts';

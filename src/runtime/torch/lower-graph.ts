@@ -8,6 +8,7 @@ import {
   type Node,
   type OpKind,
 } from '../../graph/ops.ts';
+import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-fused-products.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
@@ -75,15 +76,17 @@ class Lowering implements LoweringContext {
   readonly codes: LoweringContext['codes'];
   readonly leaves: LeafValue[] = [];
   readonly #values = new Map<Node, Value>();
+  readonly #fused: FusedProducts;
 
-  constructor(target: LoweringTarget, codes: LoweringContext['codes']) {
+  constructor(target: LoweringTarget, codes: LoweringContext['codes'], fused: FusedProducts) {
     this.target = target;
     this.codes = codes;
+    this.#fused = fused;
   }
 
   lower(node: Node): void {
     // Constants are made in the type that they are wanted in.
-    if (node.op === 'constant') return;
+    if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
     this.#values.set(node, isNamedLeaf(node) ? this.#leaf(node) : this.#apply(node.op, node));
   }
 
@@ -118,6 +121,8 @@ class Lowering implements LoweringContext {
       return this.asType(node, dtype);
     });
   };
+
+  fusedProduct = (node: Node) => this.#fused.byAddition.get(node);
 
   /** A row-major value for the host: f32 or i32. */
   fetched(node: Node): Value {
@@ -171,13 +176,16 @@ class Lowering implements LoweringContext {
   }
 }
 
+const nothingFused: FusedProducts = { byAddition: new Map(), absorbed: new Set() };
+
 /** Lowers a graph whose nodes are in the order in which they are to be computed. */
 export function lowerGraph(
   graph: Graph,
   target: LoweringTarget,
   codes: LoweringContext['codes'],
 ): LoweredGraph {
-  const lowering = new Lowering(target, codes);
+  const fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
+  const lowering = new Lowering(target, codes, fused);
   for (const node of graph.nodes) lowering.lower(node);
   const outputs = Array.from(graph.outputs, ([name, node]) => ({
     name,

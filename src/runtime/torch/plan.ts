@@ -4,7 +4,7 @@
  */
 
 import { type Argument, type Call, readsOf } from './torch-emitter.ts';
-import { check, type TorchLibrary } from './torch-library.ts';
+import { check, type ProductSums, type TorchLibrary } from './torch-library.ts';
 
 /** Bytes of a cell: a register or an argument. */
 const cellBytes = 8;
@@ -25,6 +25,8 @@ export interface PlanOptions {
   readonly fixed: readonly number[];
   /** Values that are read after a run. */
   readonly results: readonly number[];
+  /** What adds products in place, where calls do so. */
+  readonly productSums?: ProductSums | undefined;
 }
 
 /** Does one part of a run. */
@@ -43,9 +45,11 @@ export class Plan {
   readonly #kept: ReadonlySet<number>;
   readonly #results: ReadonlySet<number>;
   readonly #actions: Action[];
+  readonly #productSums: ProductSums | undefined;
 
-  constructor(library: TorchLibrary, { calls, size, fixed, results }: PlanOptions) {
+  constructor(library: TorchLibrary, { calls, size, fixed, results, productSums }: PlanOptions) {
     this.#library = library;
+    this.#productSums = productSums;
     this.#size = size;
     this.#kept = new Set([...fixed, ...results]);
     this.#results = new Set(results);
@@ -137,11 +141,37 @@ export class Plan {
           for (const id of dying) this.#free(id);
         };
       }
+      case 'accumulate':
+        return this.#encodeAccumulate(call, ends);
       case 'copy':
         return this.#encodeCopy(call, ends);
       case 'alias':
         return this.#placeTensor(call.of.id, this.#addressOf(call.result.id), ends);
     }
+  }
+
+  /** The register of the sum takes over the handle of the value that it is written over. */
+  #encodeAccumulate(
+    { into, a, b, batched, result }: Call & { kind: 'accumulate' },
+    ends: (id: number) => boolean,
+  ): Action {
+    const library = this.#library;
+    const sum = this.#productSums?.[batched ? 'batches' : 'matrices'];
+    if (!sum) throw new Error('internal: no function adds products in place');
+    if (!ends(into.id))
+      throw new Error(`internal: value ${into.id} is read after it is written over`);
+    const dying = [...new Set([a.id, b.id])].filter(ends);
+    return () => {
+      const target = this.get(into.id);
+      check(
+        library,
+        sum(target, target, this.get(a.id), this.get(b.id), 1, 1),
+        'a sum of products',
+      );
+      this.#cells[result.id] = this.#cells[into.id]!;
+      this.#cells[into.id] = 0n;
+      for (const id of dying) this.#free(id);
+    };
   }
 
   #encodeCopy({ from, to }: Call & { kind: 'copy' }, ends: (id: number) => boolean): Action {

@@ -65,6 +65,15 @@ export type Call =
       readonly alpha: number;
       readonly result: Value;
     }
+  /** into + a·b for matrices, or batches of them, written over `into`. */
+  | {
+      readonly kind: 'accumulate';
+      readonly into: Value;
+      readonly a: Value;
+      readonly b: Value;
+      readonly batched: boolean;
+      readonly result: Value;
+    }
   /** Writes one value over another. */
   | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
   /** Another name of a value, which later calls are not merged with. */
@@ -75,6 +84,8 @@ export function readsOf(call: Call): readonly Value[] {
   switch (call.kind) {
     case 'subtract':
       return [call.a, call.b];
+    case 'accumulate':
+      return [call.into, call.a, call.b];
     case 'copy':
       return [call.from, call.to];
     case 'alias':
@@ -158,6 +169,16 @@ export class TorchEmitter {
       this.calls.push({ kind: 'subtract', a, b, alpha, result });
       return [result];
     })[0]!;
+  }
+
+  /**
+   * into + a·b for matrices [m, n], or batches [.., m, n] of them, written over `into`, which must not
+   * be read any more.
+   */
+  accumulate(into: Value, a: Value, b: Value, { batched = false } = {}): Value {
+    const result = this.leaf(into.dtype);
+    this.calls.push({ kind: 'accumulate', into, a, b, batched, result });
+    return result;
   }
 
   copy(from: Value, to: Value): void {

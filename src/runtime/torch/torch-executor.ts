@@ -105,6 +105,7 @@ class TorchExecutor implements Executor {
       attention: options.composedAttention ? 'composed' : own,
       channelsLast,
       normsTakeChannelsLast: kind === 'cpu',
+      addsProducts: library.productSums(kind) !== undefined,
     };
     this.#memory = new DeviceMemory(library, device);
     if (options.cudaGraphs && kind === 'cuda') {
@@ -119,7 +120,8 @@ class TorchExecutor implements Executor {
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
-    const plan = new Plan(this.#library, { ...lowered, fixed, results });
+    const productSums = this.#library.productSums(this.#device.kind);
+    const plan = new Plan(this.#library, { ...lowered, fixed, results, productSums });
     const owned: number[] = [];
     for (const { value, shape, values } of constants) {
       const handle = this.#memory.upload(values, shape, value.dtype);

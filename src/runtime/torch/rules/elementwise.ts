@@ -11,6 +11,7 @@ import {
   type Value,
   whole,
 } from '../torch-emitter.ts';
+import { accumulated } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
 /** The factor of CLIP's quick GELU. */
@@ -103,7 +104,11 @@ export const elementwiseRules: LoweringRules<
   | 'geluGrad'
   | 'quickGeluGrad'
 > = {
-  add: (context, node) => joined(context, node) ?? difference(-1)(context, node),
+  add: (context, node) => {
+    const fused = context.fusedProduct(node as Node);
+    if (fused) return accumulated(context, fused);
+    return joined(context, node) ?? difference(-1)(context, node);
+  },
   sub: difference(1),
   mul: binary('mul'),
   div: binary('div'),

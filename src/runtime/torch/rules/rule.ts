@@ -1,6 +1,7 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { FusedProduct } from '../../../graph/passes/find-fused-products.ts';
 import type { TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 
@@ -21,6 +22,8 @@ export interface LoweringTarget {
   readonly channelsLast: boolean;
   /** Whether group norms take such images; else they are made row-major first. */
   readonly normsTakeChannelsLast: boolean;
+  /** Whether a product can be added to a value in place. */
+  readonly addsProducts: boolean;
 }
 
 /** What a rule may ask of the graph around it. */
@@ -36,6 +39,8 @@ export interface LoweringContext {
   asCompute(node: Node): Value;
   /** All of them in one float type: f32 where one of them is, scalar and filled constants aside. */
   alike(nodes: readonly Node[]): Value[];
+  /** The product that an addition takes over, if any. */
+  fusedProduct(node: Node): FusedProduct | undefined;
 }
 
 /** Emits the calls of one IR node and gives the value that they make. */
