@@ -4,8 +4,10 @@
  */
 
 import type { GraphBuilder } from '../graph/graph-builder.ts';
+import { joinedName } from '../graph/joined-name.ts';
 import type { ConvAttrs, Node } from '../graph/ops.ts';
 import type { Shape } from '../tensor/shape.ts';
+import { inJoinOrder } from './joined-layers.ts';
 
 /** What changes single layers of a frozen network, such as a LoRA. */
 export interface Adapter {
@@ -16,6 +18,11 @@ export interface Adapter {
    * @param base the frozen layer's output, [.., out]
    */
   linear(g: GraphBuilder, path: string, x: Node, base: Node): Node;
+  /**
+   * The outputs of several linear layers of one input, side by side in the last dimension; null where
+   * they can only be had one by one.
+   */
+  joined(g: GraphBuilder, paths: readonly string[], x: Node, base: Node): Node | null;
   /** The output of a convolution; x [n, in, h, w], base [n, out, h', w']. */
   conv2d(g: GraphBuilder, path: string, x: Node, base: Node, window: ConvWindow): Node;
 }
@@ -35,10 +42,14 @@ export interface Scope {
   nameOf(path: string): string;
   /** @throws internal error where there is no such weight */
   weight(path: string): Node;
+  /** Frozen weights, one after the other; null where weights are not frozen parameters. */
+  joinedWeight(paths: readonly string[]): Node | null;
   has(path: string): boolean;
   /** @throws internal error where there is no such weight */
   shape(path: string): Shape;
   at(sub: string): Scope;
+  /** The paths below that end so, without the end. */
+  endingWith(end: string): string[];
 }
 
 export interface ScopeOptions {
@@ -57,7 +68,7 @@ export function networkScope(
   g: GraphBuilder,
   shapes: ReadonlyMap<string, Shape>,
   network: string,
-  { adapter, makeWeight = (name, shape) => g.parameter(name, shape) }: ScopeOptions = {},
+  { adapter, makeWeight }: ScopeOptions = {},
 ): Scope {
   const weights = new Map<string, Node>();
   const shape = (name: string): Shape => {
@@ -66,9 +77,16 @@ export function networkScope(
     return found;
   };
   const weight = (name: string): Node => {
-    const node = weights.get(name) ?? makeWeight(name, shape(name));
+    const make = makeWeight ?? ((key, size) => g.parameter(key, size));
+    const node = weights.get(name) ?? make(name, shape(name));
     weights.set(name, node);
     return node;
+  };
+  const joinedWeight = (names: readonly string[]): Node | null => {
+    if (makeWeight) return null;
+    const [, ...rest] = shape(names[0]!);
+    const rows = names.reduce((sum, name) => sum + shape(name)[0]!, 0);
+    return g.parameter(joinedName(names), [rows, ...rest]);
   };
   const scopeAt = (prefix: string): Scope => ({
     g,
@@ -78,6 +96,11 @@ export function networkScope(
     has: (path) => shapes.has(prefix + path),
     shape: (path) => shape(prefix + path),
     at: (sub) => scopeAt(`${prefix}${sub}.`),
+    joinedWeight: (paths) => joinedWeight(paths.map((path) => prefix + path)),
+    endingWith: (end) =>
+      [...shapes.keys()]
+        .filter((name) => name.startsWith(prefix) && name.endsWith(end))
+        .map((name) => name.slice(prefix.length, -end.length)),
   });
   return scopeAt(`${network}.`);
 }
@@ -99,6 +122,33 @@ export function linear(s: Scope, path: string, x: Node): Node {
   const matrix = weight.shape.length === 2 ? weight : s.g.reshape(weight, [out, features]);
   const base = s.g.linear(x, matrix, biasOf(s, path));
   return s.adapter ? s.adapter.linear(s.g, s.nameOf(path), x, base) : base;
+}
+
+/**
+ * Several linear layers of one input x [.., in], each to its [.., out]: frozen ones as one product. They
+ * all have a bias, or none has.
+ */
+export function linears(s: Scope, paths: readonly string[], x: Node): Node[] {
+  const { g } = s;
+  const sorted = inJoinOrder(paths);
+  const weight = s.joinedWeight(sorted.map((path) => `${path}.weight`));
+  if (!weight) return paths.map((path) => linear(s, path, x));
+  const biases = sorted.map((path) => `${path}.bias`).filter((path) => s.has(path));
+  const bias = biases.length > 0 ? (s.joinedWeight(biases) ?? undefined) : undefined;
+  const base = g.linear(x, weight, bias);
+  const names = sorted.map((path) => s.nameOf(path));
+  const joined = s.adapter ? s.adapter.joined(g, names, x, base) : base;
+  const axis = base.shape.length - 1;
+  let end = 0;
+  const outputs = new Map(
+    sorted.map((path, i) => {
+      const start = end;
+      end += s.shape(`${path}.weight`)[0]!;
+      const part = g.sliceAxis(joined ?? base, axis, start, end);
+      return [path, joined ? part : s.adapter!.linear(g, names[i]!, x, part)];
+    }),
+  );
+  return paths.map((path) => outputs.get(path)!);
 }
 
 /** x [n, in, h, w] by the weight [out, in, kh, kw]. */

@@ -9,6 +9,7 @@ import { runPasses } from '../../graph/passes/run-passes.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
 import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import { joinedParameters } from '../joined-parameters.ts';
 import { CapturedRun } from './captured-run.ts';
 import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
@@ -96,7 +97,7 @@ class TorchExecutor implements Executor {
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
-    this.#parameters = parameters;
+    this.#parameters = joinedParameters(parameters);
     this.#device = device;
     const { kind } = device;
     const own = kind === 'cpu' || kind === 'cuda' ? kind : 'composed';

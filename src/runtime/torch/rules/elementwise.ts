@@ -1,16 +1,7 @@
 /** @file Elementwise operations and activations in ATen. */
 
-import type { Node, NodeOf } from '../../../graph/ops.ts';
-import { sameShape } from '../../../tensor/shape.ts';
-import {
-  type Argument,
-  type TorchEmitter,
-  tensor,
-  tensors,
-  text,
-  type Value,
-  whole,
-} from '../torch-emitter.ts';
+import type { Node } from '../../../graph/ops.ts';
+import { type Argument, type TorchEmitter, tensor, text, type Value } from '../torch-emitter.ts';
 import { accumulated } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
@@ -61,34 +52,6 @@ function scaled(emitter: TorchEmitter, x: Value, factor: number): Value {
   return emitter.emit('mul', [tensor(x), tensor(scalar)], { overload: 'Tensor', dtype: x.dtype });
 }
 
-/**
- * Two slices' cotangents, each with zeros where the other has its values, added up: they are joined
- * instead. The padded ones are then read by nobody.
- */
-function joined(context: LoweringContext, { inputs: [a, b], shape }: NodeOf<'add'>): Value | null {
-  if (a.op !== 'pad' || b.op !== 'pad' || !sameShape(a.shape, b.shape)) return null;
-  const padded = shape.flatMap((_, i) => ([a, b].some((x) => padsAt(x, i)) ? [i] : []));
-  const [axis] = padded;
-  if (axis === undefined || padded.length > 1) return null;
-  for (const [first, second] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const fits =
-      first.attrs.before[axis] === 0 &&
-      second.attrs.after[axis] === 0 &&
-      first.attrs.after[axis] === second.inputs[0].shape[axis];
-    if (!fits) continue;
-    const parts = context.alike([first.inputs[0], second.inputs[0]]);
-    const args = [tensors(parts), whole(axis)];
-    return context.emitter.emit('cat', args, { dtype: parts[0]!.dtype });
-  }
-  return null;
-}
-
-const padsAt = ({ attrs: { before, after } }: NodeOf<'pad'>, axis: number) =>
-  before[axis]! + after[axis]! > 0;
-
 export const elementwiseRules: LoweringRules<
   | 'add'
   | 'sub'
@@ -107,7 +70,7 @@ export const elementwiseRules: LoweringRules<
   add: (context, node) => {
     const fused = context.fusedProduct(node as Node);
     if (fused) return accumulated(context, fused);
-    return joined(context, node) ?? difference(-1)(context, node);
+    return difference(-1)(context, node);
   },
   sub: difference(1),
   mul: binary('mul'),
