@@ -25,7 +25,7 @@ const { values: options } = parseArgs({
 });
 const [resolution, batch, rank] = [options.resolution, options.batch, options.rank].map(Number);
 const shapes = sd1TensorShapes(sd15Sizes);
-const model = { family: sd1, shapes, predictionType: 'epsilon' } as const;
+const model = { family: sd1, shapes, predictionType: 'epsilon', joinsLayers: true } as const;
 const layout = loraLayout('unet', targetModules(model, { textEncoder: false }), { rank: rank! });
 const side = resolution! / 8;
 const graph = gradientGraph(

@@ -32,13 +32,14 @@ export interface LoraOptions {
 
 const scaleOf = ({ alpha, rank }: LoraSlot) => alpha / rank;
 
-/** The down factors of one scale, which lie side by side. */
+/** Where the down factors of one scale lie, side by side. */
 interface ScaledRange {
   readonly scale: number;
   readonly start: number;
   readonly end: number;
 }
 
+/** In the order in which they lie; the up factors come after them. */
 function scaledRanges({ slots }: LoraLayout): ScaledRange[] {
   const ranges = new Map<number, ScaledRange>();
   for (const slot of slots) {
@@ -51,7 +52,7 @@ function scaledRanges({ slots }: LoraLayout): ScaledRange[] {
       end: Math.max(end, offset + size),
     });
   }
-  return [...ranges.values()];
+  return [...ranges.values()].sort((a, b) => a.start - b.start);
 }
 
 /** All factors of a group as vectors, by the path of their layer. */

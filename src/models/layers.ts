@@ -38,12 +38,14 @@ export interface ConvWindow {
 export interface Scope {
   readonly g: GraphBuilder;
   readonly adapter: Adapter | undefined;
+  /** Whether layers of one input are one product. */
+  readonly joinsLayers: boolean;
   /** The full name of what is at `path`. */
   nameOf(path: string): string;
   /** @throws internal error where there is no such weight */
   weight(path: string): Node;
-  /** Frozen weights, one after the other; null where weights are not frozen parameters. */
-  joinedWeight(paths: readonly string[]): Node | null;
+  /** Frozen weights, one after the other. */
+  joinedWeight(paths: readonly string[]): Node;
   has(path: string): boolean;
   /** @throws internal error where there is no such weight */
   shape(path: string): Shape;
@@ -54,6 +56,8 @@ export interface Scope {
 
 export interface ScopeOptions {
   readonly adapter?: Adapter | undefined;
+  /** Whether layers of one input are one product; false unless given. */
+  readonly joinsLayers?: boolean | undefined;
   /** Makes the node of a weight; a frozen parameter unless given. Asked once for each name. */
   readonly makeWeight?: (name: string, shape: Shape) => Node;
 }
@@ -68,7 +72,7 @@ export function networkScope(
   g: GraphBuilder,
   shapes: ReadonlyMap<string, Shape>,
   network: string,
-  { adapter, makeWeight }: ScopeOptions = {},
+  { adapter, joinsLayers = false, makeWeight }: ScopeOptions = {},
 ): Scope {
   const weights = new Map<string, Node>();
   const shape = (name: string): Shape => {
@@ -82,8 +86,7 @@ export function networkScope(
     weights.set(name, node);
     return node;
   };
-  const joinedWeight = (names: readonly string[]): Node | null => {
-    if (makeWeight) return null;
+  const joinedWeight = (names: readonly string[]): Node => {
     const [, ...rest] = shape(names[0]!);
     const rows = names.reduce((sum, name) => sum + shape(name)[0]!, 0);
     return g.parameter(joinedName(names), [rows, ...rest]);
@@ -91,6 +94,7 @@ export function networkScope(
   const scopeAt = (prefix: string): Scope => ({
     g,
     adapter,
+    joinsLayers: joinsLayers && !makeWeight,
     nameOf: (path) => prefix + path,
     weight: (path) => weight(prefix + path),
     has: (path) => shapes.has(prefix + path),
@@ -125,16 +129,16 @@ export function linear(s: Scope, path: string, x: Node): Node {
 }
 
 /**
- * Several linear layers of one input x [.., in], each to its [.., out]: frozen ones as one product. They
- * all have a bias, or none has.
+ * Several linear layers of one input x [.., in], each to its [.., out]; one product where layers are
+ * joined. They all have a bias, or none has.
  */
 export function linears(s: Scope, paths: readonly string[], x: Node): Node[] {
   const { g } = s;
+  if (!s.joinsLayers) return paths.map((path) => linear(s, path, x));
   const sorted = inJoinOrder(paths);
   const weight = s.joinedWeight(sorted.map((path) => `${path}.weight`));
-  if (!weight) return paths.map((path) => linear(s, path, x));
   const biases = sorted.map((path) => `${path}.bias`).filter((path) => s.has(path));
-  const bias = biases.length > 0 ? (s.joinedWeight(biases) ?? undefined) : undefined;
+  const bias = biases.length > 0 ? s.joinedWeight(biases) : undefined;
   const base = g.linear(x, weight, bias);
   const names = sorted.map((path) => s.nameOf(path));
   const joined = s.adapter ? s.adapter.joined(g, names, x, base) : base;

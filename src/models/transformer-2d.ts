@@ -38,8 +38,12 @@ function crossAttention(s: Scope, x: Node, text: TextProjections, heads: number)
 /** The keys and values [n, t, c] of the text in the cross-attention of a scope. */
 export type TextProjections = (s: Scope) => readonly [k: Node, v: Node];
 
-/** Keys and values of all cross-attentions of a UNet; those of one size are one product. */
+/**
+ * Keys and values of all cross-attentions of a UNet. Where layers are joined, those of one size are one
+ * product at the beginning: all blocks see the same text.
+ */
 export function textProjections(s: Scope, context: Node): TextProjections {
+  if (!s.joinsLayers) return (at) => [linear(at, 'to_k', context), linear(at, 'to_v', context)];
   const bySize = new Map<number, string[]>();
   for (const layer of ['attn2.to_k', 'attn2.to_v']) {
     for (const block of s.endingWith(`.${layer}.weight`)) {

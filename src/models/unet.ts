@@ -37,14 +37,13 @@ interface Conditions {
 // map of the block's size, or a skip connection, which is kept anyway.
 
 function resnet(s: Scope, path: string, x: Node, { shift }: Conditions): Node {
-  const block = s.at(path);
-  const options = { epsilon: normEpsilon, shift: shift(block) };
-  return s.g.segment(() => resnetBlock(block, x, options));
+  return s.g.segment(() => resnetBlock(s.at(path), x, { epsilon: normEpsilon, shift }));
 }
 
-/** The shifts of all resnets, from silu of the time embedding [n, 4·c0]. */
+/** The shifts of all resnets, from silu of the time embedding [n, 4·c0]; at once where layers are joined. */
 function timeShifts(s: Scope, time: Node): Conditions['shift'] {
   const layer = 'time_emb_proj';
+  if (!s.joinsLayers) return (at) => linear(at, layer, time);
   const paths = s.endingWith(`.${layer}.weight`).map((block) => `${block}.${layer}`);
   const found = linears(s, paths, time);
   const byName = new Map(paths.map((path, i) => [s.nameOf(path), found[i]!]));
@@ -85,7 +84,7 @@ function upBlock(s: Scope, input: Node, conditions: Conditions, skips: Node[]): 
     const below = x;
     const skip = skips.pop()!;
     const block = s.at(`resnets.${i}`);
-    const options = { epsilon: normEpsilon, shift: conditions.shift(block) };
+    const options = { epsilon: normEpsilon, shift: conditions.shift };
     const joined = g.segment(() => resnetBlock(block, g.concat([below, skip], 1), options));
     x = attend(s, `attentions.${i}`, joined, conditions);
   }

@@ -23,6 +23,11 @@ export interface Executable {
 /** Runs graphs. All graphs of one executor share parameters and variables. */
 export interface Executor {
   readonly name: string;
+  /**
+   * Whether layers of one input are faster as one product, though its parts have to be taken apart: where
+   * the launch of an operation counts. False unless given.
+   */
+  readonly joinsLayers?: boolean;
   compile(graph: Graph): Promise<Executable>;
   /** Creates or overwrites a variable. */
   writeVariable(name: string, value: Tensor<'f32'>): void;

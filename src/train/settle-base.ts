@@ -29,7 +29,10 @@ async function tryOut(
     onProgress: () => {},
   });
   const encoder = new FrozenTextEncoder(() => executor, checkpoint, text, store);
-  return tryPrediction(executor, checkpoint, await encoder.encode(['']));
+  const { family, shapes, heads } = checkpoint;
+  // As the run's own graphs, so that weights are not there twice.
+  const model = { family, shapes, heads, joinsLayers: executor.joinsLayers };
+  return tryPrediction(executor, model, await encoder.encode(['']));
 }
 
 /** @throws UserError where the base and the configuration do not go together, or nothing tells */

@@ -80,6 +80,7 @@ export function chooseTorch({ device = 'auto', compute, ...search }: TorchChoice
 
 class TorchExecutor implements Executor {
   readonly name = 'torch';
+  readonly joinsLayers = true;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
