@@ -9,14 +9,18 @@ import { parseArgs } from 'node:util';
 import { runPasses } from '../src/graph/passes/run-passes.ts';
 import { loraLayout } from '../src/lora/lora-layout.ts';
 import { targetModules } from '../src/lora/target-modules.ts';
-import { sd1 } from '../src/models/sd1/family.ts';
-import { sd1TensorShapes } from '../src/models/sd1/tensor-shapes.ts';
+import { families } from '../src/models/families.ts';
+import type { FamilyId } from '../src/models/model-family.ts';
+import { modelTensorShapes } from '../src/models/tensor-shapes.ts';
 import { lowerGraph } from '../src/runtime/torch/lower-graph.ts';
 import { gradientGraph } from '../src/train/lora-step.ts';
-import { sd15Sizes } from './sd15-sizes.ts';
+import { publishedSizes } from './published-sizes.ts';
+import { traceCalls } from './trace-calls.ts';
 
 const { values: options } = parseArgs({
   options: {
+    /** sd1, sd2 or sdxl. */
+    model: { type: 'string', default: 'sd1' },
     resolution: { type: 'string', default: '512' },
     batch: { type: 'string', default: '1' },
     rank: { type: 'string', default: '16' },
@@ -24,8 +28,14 @@ const { values: options } = parseArgs({
   },
 });
 const [resolution, batch, rank] = [options.resolution, options.batch, options.rank].map(Number);
-const shapes = sd1TensorShapes(sd15Sizes);
-const model = { family: sd1, shapes, predictionType: 'epsilon', joinsLayers: true } as const;
+const family = options.model as FamilyId;
+const shapes = modelTensorShapes(publishedSizes[family]);
+const model = {
+  family: families[family],
+  shapes,
+  predictionType: 'epsilon',
+  joinsLayers: true,
+} as const;
 const layout = loraLayout('unet', targetModules(model, { textEncoder: false }), { rank: rank! });
 const side = resolution! / 8;
 const graph = gradientGraph(
@@ -48,15 +58,14 @@ const lowered = lowerGraph(
     memoryFormats: { contiguous: 0, channelsLast: 2 },
   },
 );
-const counts = new Map<string, number>();
-for (const call of lowered.calls) {
-  const name = call.kind === 'dispatch' ? call.op : call.kind;
-  counts.set(name, (counts.get(name) ?? 0) + 1);
+const { kernels, peakBytes, atPeak } = traceCalls(lowered);
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const sorted = (entries: ReadonlyMap<string, number>) => [...entries].sort(([, a], [, b]) => b - a);
+for (const [name, count] of sorted(kernels)) print(`${String(count).padStart(6)} ${name}`);
+const total = [...kernels.values()].reduce((a, b) => a + b, 0);
+print(`${total} that compute or copy, of ${lowered.calls.length} calls`);
+print('');
+for (const [name, bytes] of sorted(atPeak)) {
+  print(`${(bytes / 2 ** 20).toFixed(1).padStart(9)} MiB ${name}`);
 }
-const views = new Set(['reshape', 'permute', 'narrow', 'expand', 'transpose', 'alias']);
-let kernels = 0;
-for (const [name, count] of [...counts].sort(([, a], [, b]) => b - a)) {
-  if (!views.has(name)) kernels += count;
-  process.stdout.write(`${String(count).padStart(6)} ${name}\n`);
-}
-process.stdout.write(`${lowered.calls.length} calls, ${kernels} that compute\n`);
+print(`${(peakBytes / 2 ** 20).toFixed(1)} MiB at once, without weights and variables`);

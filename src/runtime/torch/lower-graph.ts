@@ -10,6 +10,7 @@ import {
 } from '../../graph/ops.ts';
 import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-fused-products.ts';
 import type { Shape } from '../../tensor/shape.ts';
+import { type Destination, findJoinedWrites } from './find-joined-writes.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
@@ -20,11 +21,11 @@ import type { LoweringContext, LoweringRule, LoweringRules, LoweringTarget } fro
 import {
   type Call,
   type Constant,
+  whole as integer,
   none,
   TorchEmitter,
   tensor,
   type Value,
-  whole,
   withoutUnused,
 } from './torch-emitter.ts';
 import type { TorchDType } from './torch-library.ts';
@@ -77,16 +78,20 @@ class Lowering implements LoweringContext {
   readonly leaves: LeafValue[] = [];
   readonly #values = new Map<Node, Value>();
   readonly #fused: FusedProducts;
+  readonly #destinations: ReadonlyMap<Node, Destination>;
 
-  constructor(target: LoweringTarget, codes: LoweringContext['codes'], fused: FusedProducts) {
+  constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
     this.codes = codes;
-    this.#fused = fused;
+    this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
+    this.#destinations = findJoinedWrites(graph);
   }
 
   lower(node: Node): void {
     // Constants are made in the type that they are wanted in.
     if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
+    // The parts of a concatenation may have been written to it.
+    if (this.#values.has(node)) return;
     this.#values.set(node, isNamedLeaf(node) ? this.#leaf(node) : this.#apply(node.op, node));
   }
 
@@ -124,11 +129,24 @@ class Lowering implements LoweringContext {
 
   fusedProduct = (node: Node) => this.#fused.byAddition.get(node);
 
+  writeJoined: LoweringContext['writeJoined'] = (node, op, overload, args, dtype) => {
+    const destination = this.#destinations.get(node);
+    if (!destination) return undefined;
+    const { whole, start } = destination;
+    const { axis } = whole.attrs;
+    const buffer = this.#values.get(whole) ?? this.emitter.allocate(whole.shape, dtype);
+    const part = [tensor(buffer), integer(axis), integer(start), integer(node.shape[axis]!)];
+    const out = this.emitter.emit('narrow', part, { dtype: buffer.dtype });
+    const written = this.emitter.write(op, overload, args, out, buffer);
+    this.#values.set(whole, written);
+    return written;
+  };
+
   /** A row-major value for the host: f32 or i32. */
   fetched(node: Node): Value {
     const { dtype } = node;
     const { contiguous } = this.codes.memoryFormats;
-    const args = [tensor(this.#apart(node)), whole(contiguous)];
+    const args = [tensor(this.#apart(node)), integer(contiguous)];
     return this.emitter.emit('contiguous', args, { dtype });
   }
 
@@ -159,8 +177,8 @@ class Lowering implements LoweringContext {
   }
 
   #cast(value: Value, dtype: TorchDType): Value {
-    const code = whole(this.codes.dtypeCodes[dtype]);
-    const args = [tensor(value), code, whole(0), whole(0), none];
+    const code = integer(this.codes.dtypeCodes[dtype]);
+    const args = [tensor(value), code, integer(0), integer(0), none];
     return this.emitter.emit('to', args, { overload: 'dtype', dtype });
   }
 
@@ -184,8 +202,7 @@ export function lowerGraph(
   target: LoweringTarget,
   codes: LoweringContext['codes'],
 ): LoweredGraph {
-  const fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
-  const lowering = new Lowering(target, codes, fused);
+  const lowering = new Lowering(graph, target, codes);
   for (const node of graph.nodes) lowering.lower(node);
   const outputs = Array.from(graph.outputs, ([name, node]) => ({
     name,

@@ -34,6 +34,8 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly threads?: number;
   /** Images and kernels with their channels innermost; true unless given. */
   readonly channelsLast?: boolean;
+  /** Norms of row-major images beside convolutions with channels innermost, as on GPUs. */
+  readonly rowMajorNorms?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
   /**
@@ -106,7 +108,7 @@ class TorchExecutor implements Executor {
       compute,
       attention: options.composedAttention ? 'composed' : own,
       channelsLast,
-      normsTakeChannelsLast: kind === 'cpu',
+      normsTakeChannelsLast: kind === 'cpu' && !options.rowMajorNorms,
       addsProducts: library.productSums(kind) !== undefined,
     };
     this.#memory = new DeviceMemory(library, device);
@@ -123,7 +125,13 @@ class TorchExecutor implements Executor {
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const productSums = this.#library.productSums(this.#device.kind);
-    const plan = new Plan(this.#library, { ...lowered, fixed, results, productSums });
+    const plan = new Plan(this.#library, {
+      ...lowered,
+      fixed,
+      results,
+      productSums,
+      allocate: (...tensor) => this.#memory.allocate(...tensor),
+    });
     const owned: number[] = [];
     for (const { value, shape, values } of constants) {
       const handle = this.#memory.upload(values, shape, value.dtype);

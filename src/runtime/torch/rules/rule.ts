@@ -2,7 +2,7 @@
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
 import type { FusedProduct } from '../../../graph/passes/find-fused-products.ts';
-import type { TorchEmitter, Value } from '../torch-emitter.ts';
+import type { Argument, TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 
 /** The float type of heavy operations; variables, losses and optimizers are always f32. */
@@ -41,6 +41,17 @@ export interface LoweringContext {
   alike(nodes: readonly Node[]): Value[];
   /** The product that an addition takes over, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
+  /**
+   * Emits an operation that writes its result where it will lie in a concatenation; undefined, and
+   * nothing is emitted, where it lies by itself. `args` are without the output, which comes last.
+   */
+  writeJoined(
+    node: Node,
+    op: string,
+    overload: string,
+    args: readonly Argument[],
+    dtype: TorchDType,
+  ): Value | undefined;
 }
 
 /** Emits the calls of one IR node and gives the value that they make. */
