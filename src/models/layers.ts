@@ -4,7 +4,7 @@
  */
 
 import type { GraphBuilder } from '../graph/graph-builder.ts';
-import { joinedName } from '../graph/joined-name.ts';
+import { joinedName, summedName } from '../graph/joined-name.ts';
 import type { ConvAttrs, Node } from '../graph/ops.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { inJoinOrder } from './joined-layers.ts';
@@ -44,8 +44,8 @@ export interface Scope {
   nameOf(path: string): string;
   /** @throws internal error where there is no such weight */
   weight(path: string): Node;
-  /** Frozen weights, one after the other. */
-  joinedWeight(paths: readonly string[]): Node;
+  /** Frozen weights, one after the other; each the sum of weights of one shape. */
+  joinedWeight(parts: readonly (readonly string[])[]): Node;
   has(path: string): boolean;
   /** @throws internal error where there is no such weight */
   shape(path: string): Shape;
@@ -86,10 +86,10 @@ export function networkScope(
     weights.set(name, node);
     return node;
   };
-  const joinedWeight = (names: readonly string[]): Node => {
-    const [, ...rest] = shape(names[0]!);
-    const rows = names.reduce((sum, name) => sum + shape(name)[0]!, 0);
-    return g.parameter(joinedName(names), [rows, ...rest]);
+  const joinedWeight = (parts: readonly (readonly string[])[]): Node => {
+    const sizes = parts.map(([name]) => shape(name!));
+    const rows = sizes.reduce((sum, [size]) => sum + size!, 0);
+    return g.parameter(joinedName(parts.map(summedName)), [rows, ...sizes[0]!.slice(1)]);
   };
   const scopeAt = (prefix: string): Scope => ({
     g,
@@ -100,7 +100,7 @@ export function networkScope(
     has: (path) => shapes.has(prefix + path),
     shape: (path) => shape(prefix + path),
     at: (sub) => scopeAt(`${prefix}${sub}.`),
-    joinedWeight: (paths) => joinedWeight(paths.map((path) => prefix + path)),
+    joinedWeight: (parts) => joinedWeight(parts.map((terms) => terms.map((path) => prefix + path))),
     endingWith: (end) =>
       [...shapes.keys()]
         .filter((name) => name.startsWith(prefix) && name.endsWith(end))
@@ -131,14 +131,21 @@ export function linear(s: Scope, path: string, x: Node): Node {
 /**
  * Several linear layers of one input x [.., in], each to its [.., out]; one product where layers are
  * joined. They all have a bias, or none has.
+ *
+ * @param biasesOf layers whose biases a layer adds; its own unless given
  */
-export function linears(s: Scope, paths: readonly string[], x: Node): Node[] {
+export function linears(
+  s: Scope,
+  paths: readonly string[],
+  x: Node,
+  biasesOf = (path: string): readonly string[] => [path],
+): Node[] {
   const { g } = s;
   if (!s.joinsLayers) return paths.map((path) => linear(s, path, x));
   const sorted = inJoinOrder(paths);
-  const weight = s.joinedWeight(sorted.map((path) => `${path}.weight`));
-  const biases = sorted.map((path) => `${path}.bias`).filter((path) => s.has(path));
-  const bias = biases.length > 0 ? s.joinedWeight(biases) : undefined;
+  const weight = s.joinedWeight(sorted.map((path) => [`${path}.weight`]));
+  const biases = sorted.map((path) => biasesOf(path).map((of) => `${of}.bias`));
+  const bias = s.has(biases[0]![0]!) ? s.joinedWeight(biases) : undefined;
   const base = g.linear(x, weight, bias);
   const names = sorted.map((path) => s.nameOf(path));
   const joined = s.adapter ? s.adapter.joined(g, names, x, base) : base;
@@ -155,9 +162,22 @@ export function linears(s: Scope, paths: readonly string[], x: Node): Node[] {
   return paths.map((path) => outputs.get(path)!);
 }
 
-/** x [n, in, h, w] by the weight [out, in, kh, kw]. */
-export function conv2d(s: Scope, path: string, x: Node, window: ConvWindow = {}): Node {
-  const base = s.g.conv2d(x, s.weight(`${path}.weight`), biasOf(s, path), window);
+/**
+ * x [n, in, h, w] by the weight [out, in, kh, kw].
+ *
+ * @param biases layers whose biases are added; its own unless given
+ */
+export function conv2d(
+  s: Scope,
+  path: string,
+  x: Node,
+  window: ConvWindow = {},
+  biases: readonly string[] = [path],
+): Node {
+  const found = biases.map((of) => `${of}.bias`).filter((name) => s.has(name));
+  const bias =
+    found.length > 1 ? s.joinedWeight([found]) : found[0] ? s.weight(found[0]) : undefined;
+  const base = s.g.conv2d(x, s.weight(`${path}.weight`), bias, window);
   return s.adapter ? s.adapter.conv2d(s.g, s.nameOf(path), x, base, window) : base;
 }
 

@@ -45,7 +45,9 @@ function timeShifts(s: Scope, time: Node): Conditions['shift'] {
   const layer = 'time_emb_proj';
   if (!s.joinsLayers) return (at) => linear(at, layer, time);
   const paths = s.endingWith(`.${layer}.weight`).map((block) => `${block}.${layer}`);
-  const found = linears(s, paths, time);
+  // Each takes along the bias of the convolution that it is added to.
+  const convolutionOf = (path: string) => path.replace(layer, 'conv1');
+  const found = linears(s, paths, time, (path) => [path, convolutionOf(path)]);
   const byName = new Map(paths.map((path, i) => [s.nameOf(path), found[i]!]));
   return (at) => byName.get(at.nameOf(layer))!;
 }
