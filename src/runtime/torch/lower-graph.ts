@@ -9,8 +9,8 @@ import {
   type OpKind,
 } from '../../graph/ops.ts';
 import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-fused-products.ts';
-import type { Shape } from '../../tensor/shape.ts';
-import { type Destination, findJoinedWrites } from './find-joined-writes.ts';
+import { type Shape, stridesOf } from '../../tensor/shape.ts';
+import { findPlacedResults, type PlacedResults } from './find-placed-results.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
@@ -78,13 +78,13 @@ class Lowering implements LoweringContext {
   readonly leaves: LeafValue[] = [];
   readonly #values = new Map<Node, Value>();
   readonly #fused: FusedProducts;
-  readonly #destinations: ReadonlyMap<Node, Destination>;
+  readonly #placed: PlacedResults;
 
   constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
     this.codes = codes;
     this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
-    this.#destinations = findJoinedWrites(graph);
+    this.#placed = findPlacedResults(graph);
   }
 
   lower(node: Node): void {
@@ -129,8 +129,15 @@ class Lowering implements LoweringContext {
 
   fusedProduct = (node: Node) => this.#fused.byAddition.get(node);
 
+  orderOf = (node: Node): Shape | undefined => {
+    const perm = this.#placed.transposed.get(node);
+    if (!perm) return undefined;
+    const strides = stridesOf(perm.map((axis) => node.shape[axis]!));
+    return node.shape.map((_, axis) => strides[perm.indexOf(axis)]!);
+  };
+
   writeJoined: LoweringContext['writeJoined'] = (node, op, overload, args, dtype) => {
-    const destination = this.#destinations.get(node);
+    const destination = this.#placed.destinations.get(node);
     if (!destination) return undefined;
     const { whole, start } = destination;
     const { axis } = whole.attrs;

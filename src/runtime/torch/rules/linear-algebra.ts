@@ -50,13 +50,15 @@ export function accumulated(
 }
 
 export const linearAlgebraRules: LoweringRules<'matmul' | 'linear'> = {
-  matmul: ({ emitter, asCompute }, { inputs, attrs: { transposeA, transposeB } }) => {
-    const [a, b] = inputs.map((x: Node) => asCompute(x)) as [Value, Value];
-    return product(
-      emitter,
-      transposeA ? swapped(emitter, a) : a,
-      transposeB ? swapped(emitter, b) : b,
-    );
+  matmul: ({ emitter, asCompute, orderOf }, node) => {
+    const { transposeA, transposeB } = node.attrs;
+    const [x, y] = node.inputs.map((input: Node) => asCompute(input)) as [Value, Value];
+    const a = transposeA ? swapped(emitter, x) : x;
+    const b = transposeB ? swapped(emitter, y) : y;
+    const strides = orderOf(node as Node);
+    if (!strides) return product(emitter, a, b);
+    const out = emitter.allocate(node.shape, a.dtype, strides);
+    return emitter.write('bmm', 'out', [tensor(a), tensor(b)], out);
   },
   linear: ({ emitter, asCompute, target }, { inputs: [x, weight, bias] }) =>
     emitter.emit(

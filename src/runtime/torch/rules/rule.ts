@@ -2,6 +2,7 @@
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
 import type { FusedProduct } from '../../../graph/passes/find-fused-products.ts';
+import type { Shape } from '../../../tensor/shape.ts';
 import type { Argument, TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 
@@ -41,6 +42,8 @@ export interface LoweringContext {
   alike(nodes: readonly Node[]): Value[];
   /** The product that an addition takes over, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
+  /** The strides that a batch of products is wanted in; undefined where they do not matter. */
+  orderOf(node: Node): Shape | undefined;
   /**
    * Emits an operation that writes its result where it will lie in a concatenation; undefined, and
    * nothing is emitted, where it lies by itself. `args` are without the output, which comes last.
