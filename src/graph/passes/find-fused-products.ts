@@ -1,6 +1,7 @@
 /** @file Finds additions of a matrix product, which one call computes: C + A·B. */
 
 import { sameShape } from '../../tensor/shape.ts';
+import { countUses } from '../count-uses.ts';
 import type { Graph, Node, NodeOf } from '../ops.ts';
 
 /** An addition `rest + product`, computed at once. */
@@ -29,17 +30,10 @@ const makesValue: ReadonlySet<Node['op']> = new Set(['linear', 'matmul']);
 /** Kinds that show their input's elements. */
 const views: ReadonlySet<Node['op']> = new Set(['reshape', 'transpose']);
 
-function countUses(graph: Graph): Map<Node, number> {
-  const uses = new Map<Node, number>();
-  const count = (node: Node) => uses.set(node, (uses.get(node) ?? 0) + 1);
-  for (const node of graph.nodes) node.inputs.forEach(count);
-  for (const node of [...graph.outputs.values(), ...graph.updates.values()]) count(node);
-  return uses;
-}
-
 /** Each addition takes over at most one product that nothing else reads. */
 export function findFusedProducts(graph: Graph, { inPlace = false }: FusionOptions = {}) {
-  const uses = countUses(graph);
+  // Whoever computes in the graph's order has no value that waits to be read.
+  const uses = countUses(graph, { waits: !inPlace });
   const byAddition = new Map<Node, FusedProduct>();
   const absorbed = new Set<Node>();
   const isFree = (node: Node) => uses.get(node) === 1 && !absorbed.has(node);

@@ -3,6 +3,7 @@
  * the order that a transposition wants. Nothing else may read them.
  */
 
+import { countUses } from '../../graph/count-uses.ts';
 import type { Graph, Node, NodeOf } from '../../graph/ops.ts';
 import type { Shape } from '../../tensor/shape.ts';
 
@@ -23,10 +24,7 @@ export interface PlacedResults {
 }
 
 export function findPlacedResults(graph: Graph): PlacedResults {
-  const uses = new Map<Node, number>();
-  const count = (node: Node) => uses.set(node, (uses.get(node) ?? 0) + 1);
-  for (const node of graph.nodes) node.inputs.forEach(count);
-  for (const node of [...graph.outputs.values(), ...graph.updates.values()]) count(node);
+  const uses = countUses(graph, { waits: false });
   const destinations = new Map<Node, Destination>();
   const transposed = new Map<Node, Shape>();
   for (const node of graph.nodes) {
