@@ -153,7 +153,8 @@ async function main(): Promise<void> {
   const began = seconds();
   const shape = { batch: batch!, height: side, width: side, text: { tokens: 77 } };
   const stepOptions = { clipSkip: 1, gradientCheckpointing: options.checkpointing };
-  const network = { ...model, predictionType: 'epsilon' } as const;
+  const { joinsLayers } = executor;
+  const network = { ...model, predictionType: 'epsilon', joinsLayers } as const;
   const gradients = await executor.compile(gradientGraph(network, [layout], shape, stepOptions));
   const optimizer = await executor.compile(optimizerGraph([layout], adamwDefaults));
   const built = { seconds: seconds() - began, peakGib: peakGib(), residentGib: residentGib() };

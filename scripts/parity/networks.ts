@@ -20,7 +20,7 @@ export function scopeOf(
   network: TextEncoderKind['network'] | 'unet' | 'vae',
   adapter?: Adapter,
 ): Scope {
-  return networkScope(g, model.shapes, network, { adapter });
+  return networkScope(g, model.shapes, network, { adapter, joinsLayers: model.joinsLayers });
 }
 
 /** The token ids in a file, [n, 1, 77] for each text encoder, and where captions end. */

@@ -214,7 +214,8 @@ async function runFamily(
     );
     const executor = await createExecutor(executorName ?? 'reference', family.checkpoint);
     const golden = (name: string) => files.get(name);
-    await one.run({ family, engine: engineOf(executor), report, golden });
+    const model = { ...family.model, joinsLayers: executor.joinsLayers };
+    await one.run({ family: { ...family, model }, engine: engineOf(executor), report, golden });
     await executor.dispose();
     report.say(`     ${seconds(started)}`);
   }

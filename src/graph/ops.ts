@@ -25,7 +25,7 @@ export interface AttentionAttrs {
 export interface Ops {
   /** Fed at each run. */
   input: Leaf<Named>;
-  /** A frozen weight, bound by its name in the checkpoint. */
+  /** A frozen weight, bound by its name in the checkpoint, or made of several: `joinedName`, `summedName`. */
   parameter: Leaf<Named>;
   /** State that lives between runs: trained weights, optimizer moments. */
   variable: Leaf<Named>;

@@ -1,5 +1,6 @@
 /** @file Where the factors of each module lie in the flat variable of their group. */
 
+import { inJoinOrder, joinOf } from '../models/joined-layers.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { downShape, type LoraGroup, type TargetModule, upShape } from './target-modules.ts';
 
@@ -39,25 +40,53 @@ export interface LoraRanks {
   readonly convAlpha?: number | undefined;
 }
 
-/** Lays out the modules of one group; those of the other are left out. */
+/** Modules with those that are computed with them side by side. */
+function joinedSideBySide(modules: readonly TargetModule[]): TargetModule[] {
+  const joins = new Map<string, TargetModule[]>();
+  for (const module of modules) {
+    const key = joinOf(module.path, module.shape) ?? module.path;
+    joins.set(key, [...(joins.get(key) ?? []), module]);
+  }
+  return [...joins.values()].flatMap((members) => {
+    const byPath = new Map(members.map((module) => [module.path, module]));
+    return inJoinOrder([...byPath.keys()]).map((path) => byPath.get(path)!);
+  });
+}
+
+/**
+ * Lays out the modules of one group; those of the other are left out. First come all down factors, those
+ * of one scale together, then all up factors; of layers that are computed as one, they lie side by side.
+ */
 export function loraLayout(
   group: LoraGroup,
   modules: readonly TargetModule[],
   { rank, alpha = rank, convRank = rank, convAlpha = 1 }: LoraRanks,
 ): LoraLayout {
+  const own = modules.filter((module) => module.group === group);
+  // Only 3x3 kernels have a rank of their own, as in kohya's trainer.
+  const isKernel = ({ kind }: TargetModule) => kind === 'conv3x3';
+  const rankOf = (module: TargetModule) => (isKernel(module) ? convRank : rank);
+  const placed = joinedSideBySide(own);
+  const downs = [
+    ...placed.filter((module) => !isKernel(module)),
+    ...placed.filter((module) => isKernel(module)),
+  ];
   let size = 0;
-  const slot = (shape: Shape): FactorSlot => {
+  const place = (shape: Shape): FactorSlot => {
     const offset = size;
     size += sizeOf(shape);
     return { offset, size: size - offset, shape };
   };
-  const slots = modules
-    .filter((module) => module.group === group)
-    .map((module): LoraSlot => {
-      // Only 3x3 kernels have a rank of their own, as in kohya's trainer.
-      const [r, a] = module.kind === 'conv3x3' ? [convRank, convAlpha] : [rank, alpha];
-      const down = slot(downShape(module, r));
-      return { module, rank: r, alpha: a, down, up: slot(upShape(module, r)) };
-    });
+  const down = new Map(downs.map((module) => [module, place(downShape(module, rankOf(module)))]));
+  const up = new Map(placed.map((module) => [module, place(upShape(module, rankOf(module)))]));
+  const slots = own.map(
+    (module): LoraSlot => ({
+      module,
+      rank: rankOf(module),
+      alpha: isKernel(module) ? convAlpha : alpha,
+      down: down.get(module)!,
+      up: up.get(module)!,
+    }),
+  );
   return { group, variable: `lora.${group}`, size, slots };
 }

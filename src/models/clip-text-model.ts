@@ -3,7 +3,7 @@
 import type { GraphBuilder } from '../graph/graph-builder.ts';
 import type { Node } from '../graph/ops.ts';
 import { weighTokens } from './emphasis.ts';
-import { countAt, layerNorm, linear, type Scope } from './layers.ts';
+import { countAt, layerNorm, linear, linears, type Scope } from './layers.ts';
 
 /** Hidden size of one attention head in every published CLIP text model. */
 const headSize = 64;
@@ -37,12 +37,8 @@ function encoderLayer(s: Scope, x: Node, heads: number, activation: ClipActivati
   const attention = s.at('self_attn');
   const h = layerNorm(s, 'layer_norm1', x);
   const scale = 1 / Math.sqrt(x.shape[2]! / heads);
-  const mixed = g.attention(
-    linear(attention, 'q_proj', h),
-    linear(attention, 'k_proj', h),
-    linear(attention, 'v_proj', h),
-    { heads, scale, causal: true },
-  );
+  const [q, k, v] = linears(attention, ['q_proj', 'k_proj', 'v_proj'], h) as [Node, Node, Node];
+  const mixed = g.attention(q, k, v, { heads, scale, causal: true });
   const y = g.add(x, linear(attention, 'out_proj', mixed));
   const inner = g[activation](linear(s, 'mlp.fc1', layerNorm(s, 'layer_norm2', y)));
   return g.add(y, linear(s, 'mlp.fc2', inner));

@@ -4,8 +4,10 @@
  */
 
 import type { GraphBuilder } from '../graph/graph-builder.ts';
+import { joinedName, summedName } from '../graph/joined-name.ts';
 import type { ConvAttrs, Node } from '../graph/ops.ts';
 import type { Shape } from '../tensor/shape.ts';
+import { inJoinOrder } from './joined-layers.ts';
 
 /** What changes single layers of a frozen network, such as a LoRA. */
 export interface Adapter {
@@ -16,6 +18,11 @@ export interface Adapter {
    * @param base the frozen layer's output, [.., out]
    */
   linear(g: GraphBuilder, path: string, x: Node, base: Node): Node;
+  /**
+   * The outputs of several linear layers of one input, side by side in the last dimension; null where
+   * they can only be had one by one.
+   */
+  joined(g: GraphBuilder, paths: readonly string[], x: Node, base: Node): Node | null;
   /** The output of a convolution; x [n, in, h, w], base [n, out, h', w']. */
   conv2d(g: GraphBuilder, path: string, x: Node, base: Node, window: ConvWindow): Node;
 }
@@ -31,18 +38,26 @@ export interface ConvWindow {
 export interface Scope {
   readonly g: GraphBuilder;
   readonly adapter: Adapter | undefined;
+  /** Whether layers of one input are one product. */
+  readonly joinsLayers: boolean;
   /** The full name of what is at `path`. */
   nameOf(path: string): string;
   /** @throws internal error where there is no such weight */
   weight(path: string): Node;
+  /** Frozen weights, one after the other; each the sum of weights of one shape. */
+  joinedWeight(parts: readonly (readonly string[])[]): Node;
   has(path: string): boolean;
   /** @throws internal error where there is no such weight */
   shape(path: string): Shape;
   at(sub: string): Scope;
+  /** The paths below that end so, without the end. */
+  endingWith(end: string): string[];
 }
 
 export interface ScopeOptions {
   readonly adapter?: Adapter | undefined;
+  /** Whether layers of one input are one product; false unless given. */
+  readonly joinsLayers?: boolean | undefined;
   /** Makes the node of a weight; a frozen parameter unless given. Asked once for each name. */
   readonly makeWeight?: (name: string, shape: Shape) => Node;
 }
@@ -57,7 +72,7 @@ export function networkScope(
   g: GraphBuilder,
   shapes: ReadonlyMap<string, Shape>,
   network: string,
-  { adapter, makeWeight = (name, shape) => g.parameter(name, shape) }: ScopeOptions = {},
+  { adapter, joinsLayers = false, makeWeight }: ScopeOptions = {},
 ): Scope {
   const weights = new Map<string, Node>();
   const shape = (name: string): Shape => {
@@ -66,18 +81,30 @@ export function networkScope(
     return found;
   };
   const weight = (name: string): Node => {
-    const node = weights.get(name) ?? makeWeight(name, shape(name));
+    const make = makeWeight ?? ((key, size) => g.parameter(key, size));
+    const node = weights.get(name) ?? make(name, shape(name));
     weights.set(name, node);
     return node;
+  };
+  const joinedWeight = (parts: readonly (readonly string[])[]): Node => {
+    const sizes = parts.map(([name]) => shape(name!));
+    const rows = sizes.reduce((sum, [size]) => sum + size!, 0);
+    return g.parameter(joinedName(parts.map(summedName)), [rows, ...sizes[0]!.slice(1)]);
   };
   const scopeAt = (prefix: string): Scope => ({
     g,
     adapter,
+    joinsLayers: joinsLayers && !makeWeight,
     nameOf: (path) => prefix + path,
     weight: (path) => weight(prefix + path),
     has: (path) => shapes.has(prefix + path),
     shape: (path) => shape(prefix + path),
     at: (sub) => scopeAt(`${prefix}${sub}.`),
+    joinedWeight: (parts) => joinedWeight(parts.map((terms) => terms.map((path) => prefix + path))),
+    endingWith: (end) =>
+      [...shapes.keys()]
+        .filter((name) => name.startsWith(prefix) && name.endsWith(end))
+        .map((name) => name.slice(prefix.length, -end.length)),
   });
   return scopeAt(`${network}.`);
 }
@@ -101,9 +128,56 @@ export function linear(s: Scope, path: string, x: Node): Node {
   return s.adapter ? s.adapter.linear(s.g, s.nameOf(path), x, base) : base;
 }
 
-/** x [n, in, h, w] by the weight [out, in, kh, kw]. */
-export function conv2d(s: Scope, path: string, x: Node, window: ConvWindow = {}): Node {
-  const base = s.g.conv2d(x, s.weight(`${path}.weight`), biasOf(s, path), window);
+/**
+ * Several linear layers of one input x [.., in], each to its [.., out]; one product where layers are
+ * joined. They all have a bias, or none has.
+ *
+ * @param biasesOf layers whose biases a layer adds; its own unless given
+ */
+export function linears(
+  s: Scope,
+  paths: readonly string[],
+  x: Node,
+  biasesOf = (path: string): readonly string[] => [path],
+): Node[] {
+  const { g } = s;
+  if (!s.joinsLayers) return paths.map((path) => linear(s, path, x));
+  const sorted = inJoinOrder(paths);
+  const weight = s.joinedWeight(sorted.map((path) => [`${path}.weight`]));
+  const biases = sorted.map((path) => biasesOf(path).map((of) => `${of}.bias`));
+  const bias = s.has(biases[0]![0]!) ? s.joinedWeight(biases) : undefined;
+  const base = g.linear(x, weight, bias);
+  const names = sorted.map((path) => s.nameOf(path));
+  const joined = s.adapter ? s.adapter.joined(g, names, x, base) : base;
+  const axis = base.shape.length - 1;
+  let end = 0;
+  const outputs = new Map(
+    sorted.map((path, i) => {
+      const start = end;
+      end += s.shape(`${path}.weight`)[0]!;
+      const part = g.sliceAxis(joined ?? base, axis, start, end);
+      return [path, joined ? part : s.adapter!.linear(g, names[i]!, x, part)];
+    }),
+  );
+  return paths.map((path) => outputs.get(path)!);
+}
+
+/**
+ * x [n, in, h, w] by the weight [out, in, kh, kw].
+ *
+ * @param biases layers whose biases are added; its own unless given
+ */
+export function conv2d(
+  s: Scope,
+  path: string,
+  x: Node,
+  window: ConvWindow = {},
+  biases: readonly string[] = [path],
+): Node {
+  const found = biases.map((of) => `${of}.bias`).filter((name) => s.has(name));
+  const bias =
+    found.length > 1 ? s.joinedWeight([found]) : found[0] ? s.weight(found[0]) : undefined;
+  const base = s.g.conv2d(x, s.weight(`${path}.weight`), bias, window);
   return s.adapter ? s.adapter.conv2d(s.g, s.nameOf(path), x, base, window) : base;
 }
 

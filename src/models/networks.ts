@@ -24,6 +24,8 @@ export interface NetworkModel {
   /** Of all weights by full name. */
   readonly shapes: ReadonlyMap<string, Shape>;
   readonly heads?: HeadCounts | undefined;
+  /** Of the executor that graphs are for: layers of one input are one product. */
+  readonly joinsLayers?: boolean | undefined;
 }
 
 /** Numbers that say which part of a picture is seen: SDXL's conditions, in pixels. */
@@ -77,7 +79,7 @@ export function encodedText(
   const weights = options.emphasis ? g.input('tokenWeights', shape) : undefined;
   const encoders = model.family.textEncoders.map(
     ({ network, activation }, i): EncoderNodes => ({
-      scope: networkScope(g, model.shapes, network, { adapter }),
+      scope: networkScope(g, model.shapes, network, { adapter, joinsLayers: model.joinsLayers }),
       ids: g.input(idsInput(network), shape, 'i32'),
       heads: model.heads?.text?.[i],
       activation,
@@ -126,7 +128,7 @@ export function predict(
       ? g.concat([pooled, g.input('frame', [n, frameNumbers * added.size])], 1)
       : undefined;
   return unet(
-    networkScope(g, model.shapes, 'unet', { adapter }),
+    networkScope(g, model.shapes, 'unet', { adapter, joinsLayers: model.joinsLayers }),
     {
       latents,
       timeProj: g.input('timeProj', [n, timeChannels(model)]),

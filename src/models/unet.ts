@@ -1,9 +1,9 @@
 /** @file The noise predictor (diffusers: UNet2DConditionModel), its sizes read off the weights. */
 
 import type { Node } from '../graph/ops.ts';
-import { conv2d, countAt, groupNorm, linear, type Scope } from './layers.ts';
+import { conv2d, countAt, groupNorm, linear, linears, type Scope } from './layers.ts';
 import { resnetBlock } from './resnet-block.ts';
-import { transformer2d } from './transformer-2d.ts';
+import { type TextProjections, textProjections, transformer2d } from './transformer-2d.ts';
 
 const normEpsilon = 1e-5;
 
@@ -27,23 +27,35 @@ export interface UnetOptions {
 
 /** What every block of one UNet needs. */
 interface Conditions {
-  /** silu of the time embedding [n, 4·c0]. */
-  readonly time: Node;
-  readonly context: Node;
+  /** What the time embedding adds to the channels of the resnet of a scope, [n, c]. */
+  readonly shift: (s: Scope) => Node;
+  readonly text: TextProjections;
   readonly heads: (channels: number) => number;
 }
 
 // Resnets and transformers are each one checkpointing segment: what crosses a border is one feature
 // map of the block's size, or a skip connection, which is kept anyway.
 
-function resnet(s: Scope, path: string, x: Node, { time }: Conditions): Node {
-  return s.g.segment(() => resnetBlock(s.at(path), x, { epsilon: normEpsilon, time }));
+function resnet(s: Scope, path: string, x: Node, { shift }: Conditions): Node {
+  return s.g.segment(() => resnetBlock(s.at(path), x, { epsilon: normEpsilon, shift }));
+}
+
+/** The shifts of all resnets, from silu of the time embedding [n, 4·c0]; at once where layers are joined. */
+function timeShifts(s: Scope, time: Node): Conditions['shift'] {
+  const layer = 'time_emb_proj';
+  if (!s.joinsLayers) return (at) => linear(at, layer, time);
+  const paths = s.endingWith(`.${layer}.weight`).map((block) => `${block}.${layer}`);
+  // Each takes along the bias of the convolution that it is added to.
+  const convolutionOf = (path: string) => path.replace(layer, 'conv1');
+  const found = linears(s, paths, time, (path) => [path, convolutionOf(path)]);
+  const byName = new Map(paths.map((path, i) => [s.nameOf(path), found[i]!]));
+  return (at) => byName.get(at.nameOf(layer))!;
 }
 
 /** The transformer at `path`, if this level has one. */
-function attend(s: Scope, path: string, x: Node, { context, heads }: Conditions): Node {
+function attend(s: Scope, path: string, x: Node, { text, heads }: Conditions): Node {
   if (!s.has(`${path}.proj_in.weight`)) return x;
-  return s.g.segment(() => transformer2d(s.at(path), x, context, heads(x.shape[1]!)));
+  return s.g.segment(() => transformer2d(s.at(path), x, text, heads(x.shape[1]!)));
 }
 
 /** Appends to `skips` what the up blocks will take. */
@@ -74,12 +86,8 @@ function upBlock(s: Scope, input: Node, conditions: Conditions, skips: Node[]): 
     const below = x;
     const skip = skips.pop()!;
     const block = s.at(`resnets.${i}`);
-    const joined = g.segment(() =>
-      resnetBlock(block, g.concat([below, skip], 1), {
-        epsilon: normEpsilon,
-        time: conditions.time,
-      }),
-    );
+    const options = { epsilon: normEpsilon, shift: conditions.shift };
+    const joined = g.segment(() => resnetBlock(block, g.concat([below, skip], 1), options));
     x = attend(s, `attentions.${i}`, joined, conditions);
   }
   if (!s.has('upsamplers.0.conv.weight')) return x;
@@ -107,7 +115,11 @@ export function unet(
     tap('add_embedding', added);
     embedding = g.add(embedding, added);
   }
-  const conditions: Conditions = { time: g.silu(embedding), context, heads };
+  const conditions: Conditions = {
+    shift: timeShifts(s, g.silu(embedding)),
+    text: textProjections(s, context),
+    heads,
+  };
 
   let x = conv2d(s, 'conv_in', latents, { padding: 1 });
   tap('conv_in', x);

@@ -87,6 +87,11 @@ export interface Executor {
   readonly name: string;
   /** Of the networks; f32 unless given. With f16, losses have to be scaled. */
   readonly precision?: Precision;
+  /**
+   * Whether layers of one input are faster as one product, though its parts have to be taken apart: where
+   * the launch of an operation counts. False unless given.
+   */
+  readonly joinsLayers?: boolean;
   /** @throws OutOfMemoryError */
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** Creates or overwrites a variable. */

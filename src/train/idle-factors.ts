@@ -23,8 +23,11 @@ export function idleRanges(
   gradients: readonly (Node | null)[],
 ): IdleRange[] {
   const ranges: IdleRange[] = [];
-  for (const [i, { offset, size }] of slots.flatMap(({ down, up }) => [down, up]).entries()) {
-    if (gradients[i]) continue;
+  const missing = slots
+    .flatMap(({ down, up }) => [down, up])
+    .filter((_, i) => !gradients[i])
+    .sort((a, b) => a.offset - b.offset);
+  for (const { offset, size } of missing) {
     const last = ranges.at(-1);
     if (last?.end === offset) ranges.splice(-1, 1, { start: last.start, end: offset + size });
     else ranges.push({ start: offset, end: offset + size });

@@ -6,6 +6,7 @@
 import { grad } from '../graph/autodiff/grad.ts';
 import { GraphBuilder } from '../graph/graph-builder.ts';
 import type { Graph, Node } from '../graph/ops.ts';
+import { recomputeActivations } from '../graph/passes/recompute-activations.ts';
 import { rematerialize } from '../graph/passes/rematerialize.ts';
 import { flattenGradients, loraAdapter } from '../lora/lora-adapter.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
@@ -45,6 +46,13 @@ export const gradientVariable = ({ group }: LoraLayout) => `gradient.${group}`;
 /** Names of the two moments of a group. */
 export const momentVariables = ({ group }: LoraLayout) =>
   [`adam.m.${group}`, `adam.v.${group}`] as const;
+
+/**
+ * Latent pixels of a step, at most, in which GPUs wait for launches rather than for memory: one picture of
+ * 1024×1024. Frozen weights are then the larger part of what is held, and what little is kept beside
+ * them is worth more than a few launches.
+ */
+const smallStep = 128 * 128;
 
 /** Everything between the inputs and the gradient of each factor. */
 function forwardAndBackward(
@@ -112,7 +120,9 @@ export function gradientGraph(
   const ofLoss = options.scalesLoss ? g.mul(share, g.input('lossScale', [])) : share;
   Object.assign(updates, guardUpdates(g, loss, normSquared, { keep, share: ofLoss }));
   const graph = g.build({ loss, perSample, normSquared }, updates);
-  return options.gradientCheckpointing ? rematerialize(graph, loss) : graph;
+  if (options.gradientCheckpointing) return rematerialize(graph, loss);
+  const isSmall = shape.batch * shape.height * shape.width <= smallStep;
+  return model.joinsLayers && isSmall ? recomputeActivations(graph, loss) : graph;
 }
 
 /**

@@ -38,7 +38,8 @@ export interface RunState {
 /** Everything that must be equal for a run to go on, as text by name. */
 export type Fingerprint = Readonly<Record<string, string>>;
 
-const formatVersion = '1';
+/** 2: down factors first, then up factors; those of layers that are computed as one side by side. */
+const formatVersion = '2';
 
 /** Variables that live through a run. */
 function keptVariables(layouts: readonly LoraLayout[]): string[] {

@@ -43,6 +43,12 @@ const torch = {
 const torchExecutors: readonly TestedExecutor[] = [
   { name: 'torch', ...torch },
   {
+    name: 'torch, row-major norms',
+    ...torch,
+    create: (parameters) =>
+      createTorchExecutor({ parameters, device, compute: 'f32', threads: 1, rowMajorNorms: true }),
+  },
+  {
     name: 'torch, composed attention, row-major images',
     ...torch,
     create: (parameters) =>

@@ -85,8 +85,51 @@ function unaryCases(op: UnaryKind): OpCase[] {
     inputs: [spec(41)],
     build: (g, x) => g[op](g.scale(x!, op === 'exp' ? 3 : 5)),
   };
-  return [{ op, name: 'a tensor', inputs: [spec(2, 3, 5)], build: (g, x) => g[op](x!) }, wide];
+  return [
+    { op, name: 'a tensor', inputs: [spec(2, 3, 5)], build: (g, x) => g[op](x!) },
+    // Engines may keep images in an order of their own.
+    { op, name: 'an image', inputs: [spec(2, 3, 4, 5)], build: (g, x) => g[op](x!) },
+    wide,
+  ];
 }
+
+/** Operations that engines may compute where another result lies, or will lie. */
+const placedCases: OpCase[] = [
+  {
+    op: 'add',
+    name: 'products, one to the other',
+    inputs: [normal(2, 3, 4), normal(5, 4), normal(5, 4), normal(5)],
+    build: (g, x, a, b, bias) => {
+      const first = g.add(g.linear(x!, a!, bias!), g.linear(g.sigmoid(x!), b!));
+      return g.add(first, g.linear(x!, b!));
+    },
+  },
+  {
+    op: 'add',
+    name: 'batches of products, to a product whose rows are apart',
+    inputs: [normal(2, 3, 4), normal(10, 4), normal(2, 5, 3), normal(2, 6, 3)],
+    build: (g, x, w, up, inner) => {
+      const base = g.transpose(g.reshape(g.linear(x!, w!), [6, 2, 5]), [1, 0, 2]);
+      const sum = g.add(base, g.matmul(inner!, up!, { transposeB: true }));
+      return g.reshape(g.transpose(sum, [1, 0, 2]), [2, 3, 10]);
+    },
+  },
+  {
+    op: 'mul',
+    name: 'the halves of one value, as in GEGLU',
+    inputs: [normal(2, 3, 8)],
+    build: (g, x) => g.mul(g.sliceAxis(x!, 2, 0, 4), g.gelu(g.sliceAxis(x!, 2, 4, 8))),
+  },
+  {
+    op: 'slice',
+    name: 'three parts that go separate ways',
+    inputs: [normal(2, 9)],
+    build: (g, x) => {
+      const [a, b, c] = [0, 1, 2].map((i) => g.sliceAxis(x!, 1, 3 * i, 3 * i + 3));
+      return g.add(g.mul(a!, b!), g.exp(c!));
+    },
+  },
+];
 
 const matmulCases: OpCase[] = [
   ...[false, true].flatMap((transposeA) =>
@@ -415,6 +458,7 @@ export const opCases: readonly OpCase[] = [
   ...(['add', 'sub', 'mul', 'div'] as const).flatMap(binaryCases),
   ...selectCases,
   ...(['exp', 'sqrt', 'sigmoid', 'silu', 'gelu', 'quickGelu'] as const).flatMap(unaryCases),
+  ...placedCases,
   ...matmulCases,
   ...linearCases,
   ...convCases,

@@ -116,7 +116,7 @@ test.each([
 ])('a state whose %s is %s is refused', async (key, text, reason) => {
   const changed = join(folder, 'changed.sdlstate');
   const metadata = new Map([
-    ['sdl-train.state', '1'],
+    ['sdl-train.state', '2'],
     ['step', '3'],
     ['updates', '2'],
     ['startedAt', '0'],

@@ -58,13 +58,14 @@ async function checkStep(context: CaseContext, file: GoldenFile, kind: string, f
     const gradients: Record<string, Node> = {};
     for (const layout of layouts) {
       const found = forward.gradients(layout);
-      const keys = layout.slots.flatMap(({ module: { name }, down, up }) => [
-        { key: `${name}.lora_down.weight`, shape: down.shape },
-        { key: `${name}.lora_up.weight`, shape: up.shape },
+      const keys = layout.slots.flatMap(({ module: { name }, rank, alpha, down, up }) => [
+        // The gradient is that of the scaled factor.
+        { key: `${name}.lora_down.weight`, shape: down.shape, scale: alpha / rank },
+        { key: `${name}.lora_up.weight`, shape: up.shape, scale: 1 },
       ]);
-      for (const [i, { key, shape }] of keys.entries()) {
+      for (const [i, { key, shape, scale }] of keys.entries()) {
         const gradient = found[i];
-        if (gradient) gradients[`grad.${key}`] = g.reshape(gradient, shape);
+        if (gradient) gradients[`grad.${key}`] = g.reshape(g.scale(gradient, scale), shape);
         else withoutGradient.push(key);
       }
     }

@@ -1,4 +1,4 @@
-/** @file Removes operations that change nothing: reshape and slice to the same shape, times one, chains of reshape. */
+/** @file Removes operations that change nothing: reshape and slice to the same shape, times one, chains of reshape and of transpose. */
 
 import { sameShape } from '../../tensor/shape.ts';
 import type { Graph, Node } from '../ops.ts';
@@ -44,6 +44,15 @@ function identityOf(node: Node): Node | undefined {
   }
 }
 
+/** A transposition of a transposition as one. */
+function mergedTransposes(node: Node): Node | undefined {
+  if (node.op !== 'transpose' || node.inputs[0].op !== 'transpose') return undefined;
+  const [{ inputs, attrs }] = node.inputs;
+  const perm = node.attrs.perm.map((axis) => attrs.perm[axis]!);
+  if (perm.every((axis, i) => axis === i)) return inputs[0];
+  return { ...node, inputs, attrs: { perm } };
+}
+
 /** The graph without operations that only pass their input on. */
 export function foldIdentities(graph: Graph): Graph {
   return rewriteGraph(graph, (node) => {
@@ -53,6 +62,6 @@ export function foldIdentities(graph: Graph): Graph {
       const origin = node.inputs[0].inputs[0];
       return sameShape(origin.shape, node.shape) ? origin : { ...node, inputs: [origin] };
     }
-    return node;
+    return mergedTransposes(node) ?? node;
   });
 }

@@ -4,6 +4,7 @@
  */
 
 import { sizeOf } from '../../tensor/shape.ts';
+import { ancestorsOf } from '../ancestors-of.ts';
 import type { Graph, Node } from '../ops.ts';
 
 /**
@@ -74,19 +75,6 @@ export function rematerialize(graph: Graph, loss: Node): Graph {
   const follow = (entries: ReadonlyMap<string, Node>) =>
     new Map([...entries].map(([name, node]) => [name, replaced.get(node) ?? node]));
   return { nodes: out, outputs: follow(graph.outputs), updates: follow(graph.updates) };
-}
-
-function ancestorsOf(node: Node): Set<Node> {
-  const seen = new Set<Node>([node]);
-  const pending = [node];
-  while (pending.length > 0) {
-    for (const input of pending.pop()!.inputs) {
-      if (seen.has(input)) continue;
-      seen.add(input);
-      pending.push(input);
-    }
-  }
-  return seen;
 }
 
 /**

@@ -6,6 +6,8 @@ import { eliminateCommonSubexpressions } from './eliminate-common-subexpressions
 import { eliminateDeadCode } from './eliminate-dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
 import { foldIdentities } from './fold-identities.ts';
+import { joinPaddedSums } from './join-padded-sums.ts';
+import { mergeSlices } from './merge-slices.ts';
 
 /** A pass makes an equal graph. */
 type Pass = (graph: Graph) => Graph;
@@ -13,6 +15,8 @@ type Pass = (graph: Graph) => Graph;
 const standardPasses: readonly Pass[] = [
   foldConstants,
   foldIdentities,
+  joinPaddedSums,
+  mergeSlices,
   eliminateCommonSubexpressions,
   eliminateDeadCode,
 ];

@@ -9,6 +9,7 @@ import {
   type NodeOf,
   type OpKind,
 } from '../../graph/ops.ts';
+import { findFusedProducts } from '../../graph/passes/find-fused-products.ts';
 import type { HalfType } from '../../tensor/half.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import {
@@ -17,7 +18,6 @@ import {
   type KernelShape,
   layoutName,
 } from './arrange-kernel.ts';
-import { findFusedProducts } from './find-fused-products.ts';
 import { OnnxEmitter, type ValueName } from './onnx-emitter.ts';
 import type { OnnxModel, OnnxValue } from './onnx-proto.ts';
 import { attentionRules } from './rules/attention.ts';

@@ -10,6 +10,7 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import type { Executable, Executor, ParameterSource, Values, WeightOptions } from '../executor.ts';
+import { joinedParameters } from '../joined-parameters.ts';
 import { outOfMemory } from '../out-of-memory.ts';
 import { arrangeKernel, layoutName } from './arrange-kernel.ts';
 import { findConvBlock } from './find-conv-block.ts';
@@ -51,7 +52,7 @@ class OnnxExecutor implements Executor {
   readonly #sessions = new Set<InferenceSession>();
 
   constructor(options: OnnxExecutorOptions) {
-    this.#options = options;
+    this.#options = { ...options, parameters: joinedParameters(options.parameters) };
   }
 
   async compile(graph: Graph): Promise<Executable> {

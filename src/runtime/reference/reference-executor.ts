@@ -9,6 +9,7 @@ import type { DType } from '../../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
+import { joinedParameters } from '../joined-parameters.ts';
 import type { Elements } from './kernel.ts';
 import { runKernel } from './kernels.ts';
 
@@ -189,5 +190,5 @@ export function createReferenceExecutor({
   readonly parameters: ParameterSource;
   readonly precision: ReferencePrecision;
 }): Executor {
-  return new ReferenceExecutor(parameters, precision);
+  return new ReferenceExecutor(joinedParameters(parameters), precision);
 }

@@ -43,6 +43,10 @@ export class DeviceMemory {
     this.#cells = new BigUint64Array(library.view(this.#stack, 24));
   }
 
+  get deviceKind(): TorchDevice['kind'] {
+    return this.#device.kind;
+  }
+
   /** An unfilled tensor; row-major unless strides are given. */
   allocate(
     shape: Shape,

@@ -41,6 +41,8 @@ export function tryGraph({ library, memory, target }: TrialPlace, graph: Graph):
     ...lowered,
     fixed: [...leaves, ...constants].map(({ value }) => value.id),
     results: outputs.map(({ value }) => value.id),
+    productSums: target.addsProducts ? library.productSums(memory.deviceKind) : undefined,
+    allocate: (...tensor) => memory.allocate(...tensor),
   });
   const tick = memory.upload([0], [1], 'f32');
   const handles = [tick];

@@ -8,7 +8,9 @@ import {
   type Node,
   type OpKind,
 } from '../../graph/ops.ts';
-import type { Shape } from '../../tensor/shape.ts';
+import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-fused-products.ts';
+import { type Shape, stridesOf } from '../../tensor/shape.ts';
+import { findPlacedResults, type PlacedResults } from './find-placed-results.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
@@ -19,11 +21,11 @@ import type { LoweringContext, LoweringRule, LoweringRules, LoweringTarget } fro
 import {
   type Call,
   type Constant,
+  whole as integer,
   none,
   TorchEmitter,
   tensor,
   type Value,
-  whole,
   withoutUnused,
 } from './torch-emitter.ts';
 import type { TorchDType } from './torch-library.ts';
@@ -77,15 +79,21 @@ class Lowering implements LoweringContext {
   readonly codes: LoweringContext['codes'];
   readonly leaves: LeafValue[] = [];
   readonly #values = new Map<Node, Value>();
+  readonly #fused: FusedProducts;
+  readonly #placed: PlacedResults;
 
-  constructor(target: LoweringTarget, codes: LoweringContext['codes']) {
+  constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
     this.codes = codes;
+    this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
+    this.#placed = findPlacedResults(graph);
   }
 
   lower(node: Node): void {
     // Constants are made in the type that they are wanted in.
-    if (node.op === 'constant') return;
+    if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
+    // The parts of a concatenation may have been written to it.
+    if (this.#values.has(node)) return;
     this.#values.set(node, isNamedLeaf(node) ? this.#leaf(node) : this.#apply(node.op, node));
   }
 
@@ -121,11 +129,33 @@ class Lowering implements LoweringContext {
     });
   };
 
+  fusedProduct = (node: Node) => this.#fused.byAddition.get(node);
+
+  orderOf = (node: Node): Shape | undefined => {
+    const perm = this.#placed.transposed.get(node);
+    if (!perm) return undefined;
+    const strides = stridesOf(perm.map((axis) => node.shape[axis]!));
+    return node.shape.map((_, axis) => strides[perm.indexOf(axis)]!);
+  };
+
+  writeJoined: LoweringContext['writeJoined'] = (node, op, overload, args, dtype) => {
+    const destination = this.#placed.destinations.get(node);
+    if (!destination) return undefined;
+    const { whole, start } = destination;
+    const { axis } = whole.attrs;
+    const buffer = this.#values.get(whole) ?? this.emitter.allocate(whole.shape, dtype);
+    const part = [tensor(buffer), integer(axis), integer(start), integer(node.shape[axis]!)];
+    const out = this.emitter.emit('narrow', part, { dtype: buffer.dtype });
+    const written = this.emitter.write(op, overload, args, out, buffer);
+    this.#values.set(whole, written);
+    return written;
+  };
+
   /** A row-major value for the host: f32 or i32. */
   fetched(node: Node): Value {
     const { dtype } = node;
     const { contiguous } = this.codes.memoryFormats;
-    const args = [tensor(this.#apart(node)), whole(contiguous)];
+    const args = [tensor(this.#apart(node)), integer(contiguous)];
     return this.emitter.emit('contiguous', args, { dtype });
   }
 
@@ -156,8 +186,8 @@ class Lowering implements LoweringContext {
   }
 
   #cast(value: Value, dtype: TorchDType): Value {
-    const code = whole(this.codes.dtypeCodes[dtype]);
-    const args = [tensor(value), code, whole(0), whole(0), none];
+    const code = integer(this.codes.dtypeCodes[dtype]);
+    const args = [tensor(value), code, integer(0), integer(0), none];
     return this.emitter.emit('to', args, { overload: 'dtype', dtype });
   }
 
@@ -173,13 +203,15 @@ class Lowering implements LoweringContext {
   }
 }
 
+const nothingFused: FusedProducts = { byAddition: new Map(), absorbed: new Set() };
+
 /** Lowers a graph whose nodes are in the order in which they are to be computed. */
 export function lowerGraph(
   graph: Graph,
   target: LoweringTarget,
   codes: LoweringContext['codes'],
 ): LoweredGraph {
-  const lowering = new Lowering(target, codes);
+  const lowering = new Lowering(graph, target, codes);
   for (const node of graph.nodes) lowering.lower(node);
   const outputs = Array.from(graph.outputs, ([name, node]) => ({
     name,

@@ -3,8 +3,9 @@
  * of one call, and a tensor is given to the last call that reads it, which frees it.
  */
 
-import { type Argument, type Call, readsOf } from './torch-emitter.ts';
-import { check, type TorchLibrary } from './torch-library.ts';
+import type { Shape } from '../../tensor/shape.ts';
+import { type Argument, type Call, readsOf, tensor } from './torch-emitter.ts';
+import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
 /** Bytes of a cell: a register or an argument. */
 const cellBytes = 8;
@@ -25,6 +26,10 @@ export interface PlanOptions {
   readonly fixed: readonly number[];
   /** Values that are read after a run. */
   readonly results: readonly number[];
+  /** What adds products in place, where calls do so. */
+  readonly productSums?: ProductSums | undefined;
+  /** Makes a tensor that is not filled, row-major unless strides are given. */
+  readonly allocate: (shape: Shape, dtype: TorchDType, strides?: Shape) => number;
 }
 
 /** Does one part of a run. */
@@ -43,14 +48,23 @@ export class Plan {
   readonly #kept: ReadonlySet<number>;
   readonly #results: ReadonlySet<number>;
   readonly #actions: Action[];
+  readonly #productSums: ProductSums | undefined;
+  readonly #allocate: PlanOptions['allocate'];
 
-  constructor(library: TorchLibrary, { calls, size, fixed, results }: PlanOptions) {
+  constructor(library: TorchLibrary, options: PlanOptions) {
+    const { calls, size, fixed, results, productSums, allocate } = options;
     this.#library = library;
+    this.#allocate = allocate;
+    this.#productSums = productSums;
     this.#size = size;
     this.#kept = new Set([...fixed, ...results]);
     this.#results = new Set(results);
     const slots = calls.map((call) =>
-      call.kind === 'dispatch' ? Math.max(call.args.length, call.results.length) : copyArguments,
+      call.kind === 'dispatch'
+        ? Math.max(call.args.length, call.results.length)
+        : call.kind === 'write'
+          ? call.args.length + 1
+          : copyArguments,
     );
     // Registers, the stack, and one cell for the address of a list.
     const cells = size + Math.max(...slots, 1) + 1;
@@ -137,11 +151,64 @@ export class Plan {
           for (const id of dying) this.#free(id);
         };
       }
+      case 'allocate': {
+        const { shape, strides, result } = call;
+        return () => this.set(result.id, this.#allocate(shape, result.dtype, strides));
+      }
+      case 'write':
+        return this.#encodeWrite(call, ends, last);
+      case 'accumulate':
+        return this.#encodeAccumulate(call, ends);
       case 'copy':
         return this.#encodeCopy(call, ends);
       case 'alias':
         return this.#placeTensor(call.of.id, this.#addressOf(call.result.id), ends);
     }
+  }
+
+  /** The register of the sum takes over the handle of the value that it is written over. */
+  #encodeAccumulate(
+    { into, a, b, batched, result }: Call & { kind: 'accumulate' },
+    ends: (id: number) => boolean,
+  ): Action {
+    const library = this.#library;
+    const sum = this.#productSums?.[batched ? 'batches' : 'matrices'];
+    if (!sum) throw new Error('internal: no function adds products in place');
+    if (!ends(into.id))
+      throw new Error(`internal: value ${into.id} is read after it is written over`);
+    const dying = [...new Set([a.id, b.id])].filter(ends);
+    return () => {
+      const target = this.get(into.id);
+      check(
+        library,
+        sum(target, target, this.get(a.id), this.get(b.id), 1, 1),
+        'a sum of products',
+      );
+      this.#cells[result.id] = this.#cells[into.id]!;
+      this.#cells[into.id] = 0n;
+      for (const id of dying) this.#free(id);
+    };
+  }
+
+  /** The operation gives back a handle of `out`; the register of the result takes over that of `whole`. */
+  #encodeWrite(
+    { op, overload, args, out, whole, result }: Call & { kind: 'write' },
+    ends: (id: number) => boolean,
+    last: ReadonlyMap<number, number>,
+  ): Action {
+    if (!ends(whole.id))
+      throw new Error(`internal: value ${whole.id} is read after it is written to`);
+    const results = [{ id: -1, dtype: out.dtype }];
+    const write = this.#encodeDispatch(
+      { kind: 'dispatch', op, overload, args: [...args, tensor(out)], results },
+      (id) => id !== whole.id && ends(id),
+      last,
+    );
+    return () => {
+      write();
+      this.#cells[result.id] = this.#cells[whole.id]!;
+      this.#cells[whole.id] = 0n;
+    };
   }
 
   #encodeCopy({ from, to }: Call & { kind: 'copy' }, ends: (id: number) => boolean): Action {

@@ -65,6 +65,35 @@ export type Call =
       readonly alpha: number;
       readonly result: Value;
     }
+  /** into + a·b for matrices, or batches of them, written over `into`. */
+  | {
+      readonly kind: 'accumulate';
+      readonly into: Value;
+      readonly a: Value;
+      readonly b: Value;
+      readonly batched: boolean;
+      readonly result: Value;
+    }
+  /** Memory for a value that is yet to be written. */
+  | {
+      readonly kind: 'allocate';
+      readonly shape: Shape;
+      /** Row-major unless given. */
+      readonly strides: Shape | undefined;
+      readonly result: Value;
+    }
+  /** An operation whose result goes into `out`, which is all of `whole` or a view of it. */
+  | {
+      readonly kind: 'write';
+      readonly op: string;
+      readonly overload: string;
+      /** Without the last one, which is `out`. */
+      readonly args: readonly Argument[];
+      readonly out: Value;
+      readonly whole: Value;
+      /** `whole` with what was written. */
+      readonly result: Value;
+    }
   /** Writes one value over another. */
   | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
   /** Another name of a value, which later calls are not merged with. */
@@ -75,10 +104,16 @@ export function readsOf(call: Call): readonly Value[] {
   switch (call.kind) {
     case 'subtract':
       return [call.a, call.b];
+    case 'accumulate':
+      return [call.into, call.a, call.b];
     case 'copy':
       return [call.from, call.to];
     case 'alias':
       return [call.of];
+    case 'allocate':
+      return [];
+    case 'write':
+      return [...call.args.flatMap(tensorsIn), call.out, call.whole];
     case 'dispatch':
       return call.args.flatMap(tensorsIn);
   }
@@ -158,6 +193,30 @@ export class TorchEmitter {
       this.calls.push({ kind: 'subtract', a, b, alpha, result });
       return [result];
     })[0]!;
+  }
+
+  /**
+   * into + a·b for matrices [m, n], or batches [.., m, n] of them, written over `into`, which must not
+   * be read any more.
+   */
+  accumulate(into: Value, a: Value, b: Value, { batched = false } = {}): Value {
+    const result = this.leaf(into.dtype);
+    this.calls.push({ kind: 'accumulate', into, a, b, batched, result });
+    return result;
+  }
+
+  /** Memory for a value of this shape, to be written by `write`. */
+  allocate(shape: Shape, dtype: TorchDType, strides?: Shape): Value {
+    const result = this.leaf(dtype);
+    this.calls.push({ kind: 'allocate', shape, strides, result });
+    return result;
+  }
+
+  /** The result of an operation in `out`, a view of `whole`, which must not be read any more. */
+  write(op: string, overload: string, args: readonly Argument[], out: Value, whole = out): Value {
+    const result = this.leaf(whole.dtype);
+    this.calls.push({ kind: 'write', op, overload, args, out, whole, result });
+    return result;
   }
 
   copy(from: Value, to: Value): void {

@@ -17,6 +17,7 @@ import {
   type PendingRun,
   type Values,
 } from '../executor.ts';
+import { joinedParameters } from '../joined-parameters.ts';
 import { AttentionTrials, cudaKernels } from './attention-trials.ts';
 import { CapturedRun, type RunState } from './captured-run.ts';
 import { isBeforeAmpere } from './compute-capability.ts';
@@ -49,6 +50,8 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly threads?: number;
   /** Images and kernels with their channels innermost; on a GPU, what is faster, else true, unless given. */
   readonly channelsLast?: boolean;
+  /** Norms of row-major images beside convolutions with channels innermost, as on GPUs. */
+  readonly rowMajorNorms?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
   /** On a CUDA device, graphs that run often are captured and launched as one; true unless given. */
@@ -96,10 +99,12 @@ function usualType(device: TorchDevice): ComputeType {
 class TorchExecutor implements Executor {
   readonly name = 'torch';
   readonly precision: ComputeType;
+  readonly joinsLayers = true;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
   readonly #composesAttention: boolean;
+  readonly #normsTakeChannelsLast: boolean;
   readonly #channelsLast: boolean;
   readonly #targets = new Map<ComputeType, LoweringTarget>();
   readonly #memory: DeviceMemory;
@@ -116,7 +121,7 @@ class TorchExecutor implements Executor {
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
     this.precision = compute;
-    this.#parameters = parameters;
+    this.#parameters = joinedParameters(parameters);
     this.#device = device;
     const { kind } = device;
     this.#memory = new DeviceMemory(library, device);
@@ -125,6 +130,7 @@ class TorchExecutor implements Executor {
       const { cudaGraphs = true, note = () => undefined } = options;
       this.#cuda = openCuda({ library, device, compute, cudaGraphs, note });
     }
+    this.#normsTakeChannelsLast = kind === 'cpu' && !options.rowMajorNorms;
     this.#channelsLast =
       options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute));
   }
@@ -137,7 +143,8 @@ class TorchExecutor implements Executor {
     const target = {
       compute,
       channelsLast: this.#channelsLast,
-      normsTakeChannelsLast: kind === 'cpu',
+      normsTakeChannelsLast: this.#normsTakeChannelsLast,
+      addsProducts: this.#library.productSums(kind) !== undefined,
     };
     const trials = new AttentionTrials({
       library: this.#library,
@@ -164,7 +171,12 @@ class TorchExecutor implements Executor {
   }
 
   #tryLayouts(compute: ComputeType): boolean {
-    const target = { compute, attention: () => 'composed' as const, normsTakeChannelsLast: false };
+    const target = {
+      compute,
+      attention: () => 'composed' as const,
+      normsTakeChannelsLast: false,
+      addsProducts: false,
+    };
     const place = { library: this.#library, memory: this.#memory };
     return prefersChannelsLast({ ...place, target: { ...target, channelsLast: true } });
   }
@@ -175,7 +187,13 @@ class TorchExecutor implements Executor {
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
-    const plan = new Plan(this.#library, { ...lowered, fixed, results });
+    const plan = new Plan(this.#library, {
+      ...lowered,
+      fixed,
+      results,
+      productSums: this.#library.productSums(this.#device.kind),
+      allocate: (...tensor) => this.#memory.allocate(...tensor),
+    });
     const { events } = this.#cuda ?? {};
     const { owned, link } = this.#fill(plan, lowered);
     const captured = this.#capturedRun(plan, lowered);

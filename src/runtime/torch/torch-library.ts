@@ -18,6 +18,21 @@ type Status = number;
 type NativeFunction = ReturnType<LibraryHandle['func']>;
 type Address = number;
 
+/** out = beta·self + alpha·a·b, of matrices and of batches of them; handles are borrowed. */
+export interface ProductSums {
+  readonly matrices: ProductSum;
+  readonly batches: ProductSum;
+}
+
+type ProductSum = (
+  out: Address,
+  self: Address,
+  a: Address,
+  b: Address,
+  beta: number,
+  alpha: number,
+) => Status;
+
 /** The functions; those that return a status are to be wrapped in `check`. */
 export interface TorchLibrary {
   readonly found: FoundLibtorch;
@@ -64,6 +79,8 @@ export interface TorchLibrary {
   freeCells(address: Address): void;
   /** The last error of this thread. */
   lastError(): string;
+  /** What adds products in place on a device; undefined where this version has nothing of the kind. */
+  productSums(device: TorchDeviceKind): ProductSums | undefined;
   /** Another function of the libraries; undefined where this version has none of that name. */
   find(signature: string): NativeFunction | undefined;
   /** Does what is expected to fail, without libtorch's own lines about it on the terminal. */
@@ -196,6 +213,12 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
     view: (address, bytes) => koffi.view(BigInt(address), bytes),
     allocateCells: (count) => Number(koffi.address(koffi.alloc('uint64_t', count))),
     freeCells: (address) => koffi.free(BigInt(address)),
+    productSums: (device) => {
+      const arguments_ = '(uint64_t, uint64_t, uint64_t, uint64_t, double, double)';
+      const matrices = find(`int aoti_torch_${device}_addmm_out${arguments_}`);
+      const batches = find(`int aoti_torch_${device}_baddbmm_out${arguments_}`);
+      return matrices && batches ? { matrices, batches } : undefined;
+    },
     lastError: () => (message ? String(message()) : guessedError(libraries.length > 1)),
     find,
     quietly: (work) => quietly(libraries[0]!, work),

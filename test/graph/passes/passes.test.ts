@@ -7,6 +7,8 @@ import { eliminateCommonSubexpressions } from '../../../src/graph/passes/elimina
 import { eliminateDeadCode } from '../../../src/graph/passes/eliminate-dead-code.ts';
 import { foldConstants } from '../../../src/graph/passes/fold-constants.ts';
 import { foldIdentities } from '../../../src/graph/passes/fold-identities.ts';
+import { joinPaddedSums } from '../../../src/graph/passes/join-padded-sums.ts';
+import { mergeSlices } from '../../../src/graph/passes/merge-slices.ts';
 import { runPasses } from '../../../src/graph/passes/run-passes.ts';
 import { printGraph } from '../../../src/graph/print-graph.ts';
 import { verifyGraph } from '../../../src/graph/verify-graph.ts';
@@ -23,6 +25,8 @@ async function run(graph: Graph, feeds: RandomGraph['feeds']) {
 describe.each([
   ['foldConstants', foldConstants],
   ['foldIdentities', foldIdentities],
+  ['joinPaddedSums', joinPaddedSums],
+  ['mergeSlices', mergeSlices],
   ['eliminateCommonSubexpressions', eliminateCommonSubexpressions],
   ['eliminateDeadCode', eliminateDeadCode],
   ['runPasses', (graph: Graph) => runPasses(graph, { verify: true })],
@@ -90,6 +94,7 @@ describe('foldIdentities', () => {
     ['pad by nothing', (g, x) => g.pad(x, [0, 0], [0, 0])],
     ['expand to the same shape', (g, x) => g.expand(x, [2, 3])],
     ['transpose to the same order', (g, x) => g.transpose(x, [0, 1])],
+    ['transpose and back', (g, x) => g.transpose(g.transpose(x, [1, 0]), [1, 0])],
     ['sum over a size of one', (g, x) => g.reshape(g.sum(g.reshape(x, [2, 1, 3]), [1]), [2, 3])],
   ])('%s', (_, build) => {
     expect(printedAfter(foldIdentities, build)).toBe(unchanged);
@@ -113,6 +118,94 @@ describe('foldIdentities', () => {
     expect(text).toBe(
       '%0: f32[2,3] = input name=x\n%1: f32[3,2] = reshape %0 shape=[3,2]\noutput y = %1',
     );
+  });
+});
+
+test('a chain of transpositions becomes one', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', [2, 3, 4]);
+  const y = g.transpose(g.transpose(x, [1, 2, 0]), [2, 0, 1]);
+  const z = g.transpose(g.transpose(x, [1, 2, 0]), [1, 2, 0]);
+  const folded = foldIdentities(g.build({ y, z }));
+  expect(folded.outputs.get('y')).toBe(x);
+  const { inputs, attrs } = folded.outputs.get('z')!;
+  expect([inputs, attrs]).toEqual([[x], { perm: [2, 0, 1] }]);
+});
+
+describe('joinPaddedSums', () => {
+  /** Columns [start, end) of a value of 6 columns, in zeros. */
+  const part = (g: GraphBuilder, name: string, start: number, end: number) =>
+    g.pad(g.input(name, [2, end - start]), [0, start], [0, 6 - end]);
+  const joined = (build: (g: GraphBuilder) => Node) => {
+    const g = new GraphBuilder();
+    return joinPaddedSums(g.build({ y: build(g) })).outputs.get('y')!;
+  };
+
+  test('parts that cover a dimension are put one after the other, in whatever order they are added', () => {
+    const y = joined((g) =>
+      g.add(part(g, 'c', 5, 6), g.add(part(g, 'a', 0, 2), part(g, 'b', 2, 5))),
+    );
+    expect(y.op).toBe('concat');
+    expect(y.attrs).toEqual({ axis: 1 });
+    expect(y.inputs.map((x) => (x.op === 'input' ? x.attrs.name : x.op))).toEqual(['a', 'b', 'c']);
+  });
+
+  test.each<[string, (g: GraphBuilder) => Node]>([
+    ['there is a gap', (g) => g.add(part(g, 'a', 0, 2), part(g, 'b', 3, 6))],
+    ['two overlap', (g) => g.add(part(g, 'a', 0, 3), part(g, 'b', 2, 6))],
+    ['one is no part', (g) => g.add(part(g, 'a', 0, 2), g.input('b', [2, 6]))],
+    [
+      'they are parts of two dimensions',
+      (g) => g.add(part(g, 'a', 0, 2), g.pad(g.input('b', [1, 4]), [1, 2], [0, 0])),
+    ],
+  ])('not where %s', (_, build) => {
+    expect(joined(build).op).toBe('add');
+  });
+
+  test('a sum that something else reads stays as well', () => {
+    const g = new GraphBuilder();
+    const inner = g.add(part(g, 'a', 0, 2), part(g, 'b', 2, 6));
+    const graph = joinPaddedSums(g.build({ inner, outer: g.add(inner, part(g, 'c', 0, 2)) }));
+    expect(graph.outputs.get('outer')!.op).toBe('add');
+    expect(graph.outputs.get('inner')!.op).toBe('concat');
+  });
+});
+
+describe('mergeSlices', () => {
+  const merged = (build: (g: GraphBuilder, x: Node) => Node) => {
+    const g = new GraphBuilder();
+    const x = g.input('x', [6, 2]);
+    return { x, y: mergeSlices(g.build({ y: build(g, x) })).outputs.get('y')! };
+  };
+  const cut = (g: GraphBuilder, x: Node, start: number, end: number) =>
+    g.sliceAxis(x, 0, start, end);
+
+  test('all parts put together are the value', () => {
+    const { x, y } = merged((g, value) =>
+      g.concat([cut(g, value, 0, 1), cut(g, value, 1, 4), cut(g, value, 4, 6)], 0),
+    );
+    expect(y).toBe(x);
+  });
+
+  test('neighbours are one slice, among others', () => {
+    const { y } = merged((g, value) =>
+      g.concat([g.exp(value), cut(g, value, 1, 3), cut(g, value, 3, 5), cut(g, value, 0, 1)], 0),
+    );
+    expect(y.shape).toEqual([11, 2]);
+    expect(y.inputs.map(({ op, shape }) => `${op} ${shape}`)).toEqual([
+      'exp 6,2',
+      'slice 4,2',
+      'slice 1,2',
+    ]);
+  });
+
+  test('slices of another dimension or value are not', () => {
+    const g = new GraphBuilder();
+    const [a, b] = [g.input('a', [4, 4]), g.input('b', [4, 4])];
+    const other = g.concat([cut(g, a, 0, 2), cut(g, b, 2, 4)], 0);
+    const across = g.concat([g.sliceAxis(a, 1, 0, 2), g.sliceAxis(a, 1, 2, 4)], 0);
+    const graph = mergeSlices(g.build({ other, across }));
+    expect([...graph.outputs.values()]).toEqual([other, across]);
   });
 });
 

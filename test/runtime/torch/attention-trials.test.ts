@@ -41,7 +41,12 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
       trials: new AttentionTrials({
         library,
         memory,
-        target: { compute: 'f32', channelsLast: true, normsTakeChannelsLast: true },
+        target: {
+          compute: 'f32',
+          channelsLast: true,
+          normsTakeChannelsLast: true,
+          addsProducts: false,
+        },
         kernels: ({ queries }) => {
           asked.push(queries);
           return kernels;

@@ -24,7 +24,13 @@ function doubling(maker: (plan: Plan) => GraphMaker, start = 1) {
   const y = emitter.emit('mul', args, { overload: 'Tensor', dtype: 'f32' });
   emitter.copy(y, v);
   const { calls, size } = emitter;
-  const plan = new Plan(library, { calls, size, fixed: [v.id, x.id], results: [y.id] });
+  const plan = new Plan(library, {
+    calls,
+    size,
+    fixed: [v.id, x.id],
+    results: [y.id],
+    allocate: (...made) => memory.allocate(...made),
+  });
   const variable = memory.upload([start], [1], 'f32');
   plan.set(v.id, variable);
   plan.set(x.id, memory.upload([2], [1], 'f32'));

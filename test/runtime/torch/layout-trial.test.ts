@@ -19,7 +19,12 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     return {
       library,
       memory: new DeviceMemory(library, { kind: 'cpu', index: -1 }),
-      target: { compute: 'f32' as const, attention, normsTakeChannelsLast: false },
+      target: {
+        compute: 'f32' as const,
+        attention,
+        normsTakeChannelsLast: false,
+        addsProducts: false,
+      },
     };
   };
 

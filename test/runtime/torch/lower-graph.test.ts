@@ -18,6 +18,7 @@ function attentionKernel(changes: Partial<LoweringTarget>, channels: number): st
     attention: () => 'flash',
     channelsLast: true,
     normsTakeChannelsLast: false,
+    addsProducts: false,
     ...changes,
   };
   const g = new GraphBuilder();

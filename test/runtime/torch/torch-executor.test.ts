@@ -66,8 +66,8 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect(rounded.losses).toBeAllClose(exact.losses, { rtol: 0.02, atol: 0 });
     expect(half.losses).toBeAllClose(exact.losses, { rtol: 0.003, atol: 0 });
     expect(rounded.losses).not.toEqual(exact.losses);
-    // An update of a thousandth would be lost in a bf16 variable.
-    expect(rounded.v).toBeAllClose(exact.v, { rtol: 0, atol: 3e-4 });
+    // An update of a thousandth would be lost in a bf16 variable. Gradients have 8 bits.
+    expect(rounded.v).toBeAllClose(exact.v, { rtol: 0, atol: 5e-4 });
     expect(rounded.v).not.toEqual(normals([128], 'v').data);
   });
 

@@ -1,6 +1,7 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
 import type { Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { FusedProduct } from '../../../graph/passes/find-fused-products.ts';
 import type { KernelLayout } from '../arrange-kernel.ts';
 import type { OnnxEmitter, ValueName } from '../onnx-emitter.ts';
 
@@ -22,12 +23,6 @@ export interface LoweringContext {
   ): readonly NodeOf<'attentionGrad'>['attrs']['wrt'][];
   /** The product that an addition takes over into its own Gemm, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
-}
-
-/** An addition `rest + product` as one Gemm with the rest as its C. */
-export interface FusedProduct {
-  readonly rest: Node;
-  readonly product: NodeOf<'linear'> | NodeOf<'matmul'>;
 }
 
 /** Emits the operations of one IR node and names the value that they give. */

@@ -1,16 +1,9 @@
 /** @file Elementwise operations and activations in ATen. */
 
-import type { Node, NodeOf } from '../../../graph/ops.ts';
-import { sameShape } from '../../../tensor/shape.ts';
-import {
-  type Argument,
-  type TorchEmitter,
-  tensor,
-  tensors,
-  text,
-  type Value,
-  whole,
-} from '../torch-emitter.ts';
+import type { Node } from '../../../graph/ops.ts';
+import type { Shape } from '../../../tensor/shape.ts';
+import { type Argument, type TorchEmitter, tensor, text, type Value } from '../torch-emitter.ts';
+import { accumulated } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
 /** The factor of CLIP's quick GELU. */
@@ -31,7 +24,11 @@ function pair(context: LoweringContext, { inputs: [a, b] }: Pair): [Value, Value
 
 const binary = (op: string) => (context: LoweringContext, node: Pair) => {
   const [a, b, dtype] = pair(context, node);
-  return context.emitter.emit(op, [tensor(a), tensor(b)], { overload: 'Tensor', dtype });
+  const args = [tensor(a), tensor(b)];
+  return (
+    context.writeJoined(node as Node, op, 'out', args, dtype) ??
+    context.emitter.emit(op, args, { overload: 'Tensor', dtype })
+  );
 };
 
 /** a - alpha·b. */
@@ -50,43 +47,45 @@ const unary =
 /** PyTorch's gradients take the cotangent first. */
 const gradient =
   (op: string, ...more: Argument[]) =>
-  (context: LoweringContext, { inputs }: Pair) => {
-    const [x, ct] = context.alike(inputs) as [Value, Value];
-    return context.emitter.emit(op, [tensor(ct), tensor(x), ...more], { dtype: x.dtype });
+  (context: LoweringContext, node: Pair) => {
+    const [x, ct] = context.alike(node.inputs) as [Value, Value];
+    const args = [tensor(ct), tensor(x), ...more];
+    return (
+      context.writeJoined(node as Node, op, 'grad_input', args, x.dtype) ??
+      context.emitter.emit(op, args, { dtype: x.dtype })
+    );
   };
+
+/** The strides of an image with its channels innermost. */
+const imageStrides = ([, c, h, w]: Shape): Shape => [c! * h! * w!, 1, w! * c!, c!];
+
+/** Whether images change between the layouts of convolutions and of norms here. */
+const changesLayout = ({ target }: LoweringContext, x: Node) =>
+  target.channelsLast && !target.normsTakeChannelsLast && x.shape.length === 4;
+
+/** The activation of an image is what a convolution reads: written in its layout at once. */
+const silu: LoweringRules<'silu'>['silu'] = (context, node) => {
+  const { emitter, asIs } = context;
+  const [x] = node.inputs;
+  if (!changesLayout(context, x)) return unary('silu')(context, node);
+  const value = asIs(x);
+  const out = emitter.allocate(x.shape, value.dtype, imageStrides(x.shape));
+  return emitter.write('silu', 'out', [tensor(value)], out);
+};
+
+/** The other way round: before the activation was a norm. */
+const siluGrad: LoweringRules<'siluGrad'>['siluGrad'] = (context, node) => {
+  const { emitter, alike } = context;
+  if (!changesLayout(context, node.inputs[0])) return gradient('silu_backward')(context, node);
+  const [x, ct] = alike(node.inputs) as [Value, Value];
+  const out = emitter.allocate(node.shape, x.dtype);
+  return emitter.write('silu_backward', 'grad_input', [tensor(ct), tensor(x)], out);
+};
 
 function scaled(emitter: TorchEmitter, x: Value, factor: number): Value {
   const scalar = emitter.constant([factor], [], 'f32');
   return emitter.emit('mul', [tensor(x), tensor(scalar)], { overload: 'Tensor', dtype: x.dtype });
 }
-
-/**
- * Two slices' cotangents, each with zeros where the other has its values, added up: they are joined
- * instead. The padded ones are then read by nobody.
- */
-function joined(context: LoweringContext, { inputs: [a, b], shape }: NodeOf<'add'>): Value | null {
-  if (a.op !== 'pad' || b.op !== 'pad' || !sameShape(a.shape, b.shape)) return null;
-  const padded = shape.flatMap((_, i) => ([a, b].some((x) => padsAt(x, i)) ? [i] : []));
-  const [axis] = padded;
-  if (axis === undefined || padded.length > 1) return null;
-  for (const [first, second] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const fits =
-      first.attrs.before[axis] === 0 &&
-      second.attrs.after[axis] === 0 &&
-      first.attrs.after[axis] === second.inputs[0].shape[axis];
-    if (!fits) continue;
-    const parts = context.alike([first.inputs[0], second.inputs[0]]);
-    const args = [tensors(parts), whole(axis)];
-    return context.emitter.emit('cat', args, { dtype: parts[0]!.dtype });
-  }
-  return null;
-}
-
-const padsAt = ({ attrs: { before, after } }: NodeOf<'pad'>, axis: number) =>
-  before[axis]! + after[axis]! > 0;
 
 export const elementwiseRules: LoweringRules<
   | 'add'
@@ -104,7 +103,11 @@ export const elementwiseRules: LoweringRules<
   | 'geluGrad'
   | 'quickGeluGrad'
 > = {
-  add: (context, node) => joined(context, node) ?? difference(-1)(context, node),
+  add: (context, node) => {
+    const fused = context.fusedProduct(node as Node);
+    if (fused) return accumulated(context, fused);
+    return difference(-1)(context, node);
+  },
   sub: difference(1),
   mul: binary('mul'),
   div: binary('div'),
@@ -120,7 +123,7 @@ export const elementwiseRules: LoweringRules<
   exp: unary('exp'),
   sqrt: unary('sqrt'),
   sigmoid: unary('sigmoid'),
-  silu: unary('silu'),
+  silu,
   gelu: unary('gelu', exactly),
   // x·σ(f·x) is silu(f·x)/f, so its slope is that of silu at f·x.
   quickGelu: ({ emitter, asIs }, { inputs: [x] }) => {
@@ -128,7 +131,7 @@ export const elementwiseRules: LoweringRules<
     const y = emitter.emit('silu', [tensor(z)], { dtype: z.dtype });
     return scaled(emitter, y, 1 / quickGeluFactor);
   },
-  siluGrad: gradient('silu_backward'),
+  siluGrad,
   geluGrad: gradient('gelu_backward', exactly),
   quickGeluGrad: (context, { inputs }) => {
     const { emitter } = context;

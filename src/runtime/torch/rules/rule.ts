@@ -1,8 +1,10 @@
 /** @file What the lowering rule of an operation gets and gives. */
 
 import type { AttentionAttrs, Node, NodeOf, OpKind } from '../../../graph/ops.ts';
+import type { FusedProduct } from '../../../graph/passes/find-fused-products.ts';
+import type { Shape } from '../../../tensor/shape.ts';
 import type { Precision } from '../../executor.ts';
-import type { TorchEmitter, Value } from '../torch-emitter.ts';
+import type { Argument, TorchEmitter, Value } from '../torch-emitter.ts';
 import type { TorchDType, TorchLibrary } from '../torch-library.ts';
 
 /** The float type of heavy operations; variables, losses and optimizers are always f32. */
@@ -30,6 +32,8 @@ export interface LoweringTarget {
   readonly channelsLast: boolean;
   /** Whether group norms take such images; else they are made row-major first. */
   readonly normsTakeChannelsLast: boolean;
+  /** Whether a product can be added to a value in place. */
+  readonly addsProducts: boolean;
 }
 
 /** What a rule may ask of the graph around it. */
@@ -45,6 +49,21 @@ export interface LoweringContext {
   asCompute(node: Node): Value;
   /** All of them in one float type: f32 where one of them is, scalar and filled constants aside. */
   alike(nodes: readonly Node[]): Value[];
+  /** The product that an addition takes over, if any. */
+  fusedProduct(node: Node): FusedProduct | undefined;
+  /** The strides that a batch of products is wanted in; undefined where they do not matter. */
+  orderOf(node: Node): Shape | undefined;
+  /**
+   * Emits an operation that writes its result where it will lie in a concatenation; undefined, and
+   * nothing is emitted, where it lies by itself. `args` are without the output, which comes last.
+   */
+  writeJoined(
+    node: Node,
+    op: string,
+    overload: string,
+    args: readonly Argument[],
+    dtype: TorchDType,
+  ): Value | undefined;
 }
 
 /** Emits the calls of one IR node and gives the value that they make. */
