@@ -15,6 +15,7 @@ import { createReferenceExecutor } from '../../src/runtime/reference/reference-e
 import { createTorchExecutor } from '../../src/runtime/torch/torch-executor.ts';
 import { f32, i32, type Tensor } from '../../src/tensor/tensor.ts';
 import { gradientGraph, gradientVariable } from '../../src/train/lora-step.ts';
+import { startGuard } from '../../src/train/step-guard.ts';
 import { torchMissing } from '../helpers/executors.ts';
 import { randomTensor, tinyModel, tinyParameters } from './tiny-training.ts';
 
@@ -58,6 +59,7 @@ function feedsOf(graph: Graph): Record<string, Tensor> {
 }
 
 async function gradientsOf(executor: Executor, layouts: Layouts, joinsLayers: boolean) {
+  startGuard(executor);
   for (const [i, layout] of layouts.entries()) {
     // Small: large ones would blow up what is rounded.
     const factors = randomTensor([layout.size], 1 + i).data.map((value) => 0.1 * value);
