@@ -40,7 +40,7 @@ const supported: ReadonlySet<string> = new Set(['sd15', 'sd21', 'sdxl']);
 
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 
-export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16'] as const;
+export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16', 'tfjs'] as const;
 type ExecutorName = (typeof executorNames)[number];
 
 /**
@@ -52,12 +52,13 @@ const slackOf: { readonly [N in ExecutorName]: number } = {
   reference: 1,
   torch: 1,
   'torch-bf16': 2500,
+  tfjs: 1,
 };
 
 export interface ParityOptions extends ReportOptions {
   /** A set folder or one family's. */
   readonly folder: string;
-  /** All but torch-bf16 unless given; torch where there is a libtorch. */
+  /** All but torch-bf16 and tfjs unless given; torch where there is a libtorch. */
   readonly executors?: readonly ExecutorName[];
   /** All unless given; the slow ones run on `reference` only where they are named. */
   readonly cases?: readonly string[];
@@ -73,6 +74,13 @@ async function createExecutor(name: ExecutorName, parameters: ParameterSource): 
   if (name === 'torch' || name === 'torch-bf16') {
     const { createTorchExecutor } = await import('../../src/runtime/torch/torch-executor.ts');
     return createTorchExecutor({ parameters, compute: name === 'torch' ? 'f32' : 'bf16' });
+  }
+  if (name === 'tfjs') {
+    const [{ openTfjs }, { createTfjsExecutor }] = await Promise.all([
+      import('../../src/runtime/tfjs/open-tfjs.ts'),
+      import('../../src/runtime/tfjs/tfjs-executor.ts'),
+    ]);
+    return createTfjsExecutor({ parameters, backend: await openTfjs() });
   }
   if (name === 'onnx') {
     const { createOnnxExecutor } = await import('../../src/runtime/onnx/onnx-executor.ts');
