@@ -3,6 +3,7 @@
 import type { Config } from '../config/resolve-config.ts';
 import type { Executor, MemoryModel, ParameterSource } from '../runtime/executor.ts';
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
+import { backendText, openTfjs } from '../runtime/tfjs/open-tfjs.ts';
 import { deviceText } from '../runtime/torch/device.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
@@ -78,12 +79,15 @@ export async function executorText(config: Pick<Config, 'device' | 'webui'>): Pr
   const executor = await chooseExecutor(config);
   if (executor === 'reference') return 'plain loops (very slow)';
   if (executor === 'onnx') return `ONNX Runtime, ${config.device.provider}`;
+  if (executor === 'tfjs') {
+    return `TensorFlow.js ${backendText(await openTfjs(config.device.tfjsBackend))}`;
+  }
   const { chooseTorch } = await loadTorch();
   const { library, device, compute } = chooseTorch(torchChoice(config));
   return `libtorch ${library.found.version ?? library.version.join('.')}, ${deviceText(device)}, ${compute}`;
 }
 
-/** What is known of the memory of a configuration's executor; of plain loops, ONNX Runtime's stands for it. */
+/** What is known of the memory of a configuration's executor; of plain loops and TensorFlow.js, ONNX Runtime's stands for it. */
 export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Promise<MemoryModel> {
   if ((await chooseExecutor(config)) !== 'torch') return onnxMemory();
   const [{ chooseTorch }, { torchMemory }] = await Promise.all([
@@ -97,7 +101,7 @@ export async function memoryModel(config: Pick<Config, 'device' | 'webui'>): Pro
 /** A factory for the executor of a configuration. */
 export function executorFactory(config: Pick<Config, 'device' | 'webui'>): ExecutorFactory {
   return async (parameters, { flipWeights }) => {
-    const { provider, threads } = config.device;
+    const { provider, threads, tfjsBackend } = config.device;
     const executor = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
@@ -106,6 +110,10 @@ export function executorFactory(config: Pick<Config, 'device' | 'webui'>): Execu
         ...torchChoice(config),
         ...(threads === null ? {} : { threads }),
       });
+    }
+    if (executor === 'tfjs') {
+      const { createTfjsExecutor } = await import('../runtime/tfjs/tfjs-executor.ts');
+      return createTfjsExecutor({ parameters, backend: await openTfjs(tfjsBackend) });
     }
     if (executor === 'reference') {
       const { createReferenceExecutor } = await import(

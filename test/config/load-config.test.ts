@@ -44,6 +44,7 @@ test('the smallest configuration gets all defaults', () => {
     torchDevice: 'auto',
     precision: 'auto',
     libtorch: null,
+    tfjsBackend: 'auto',
     threads: null,
     memory: null,
   });

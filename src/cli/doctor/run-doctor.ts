@@ -10,6 +10,7 @@ import type { Terminal } from '../terminal.ts';
 import { onnxFindings, sharpFinding, tokenizerFinding } from './engine.ts';
 import { type Finding, reasonOf, type Verdict } from './finding.ts';
 import { diskFinding, machineFindings } from './machine.ts';
+import { tfjsFindings } from './tfjs.ts';
 import { torchFindings } from './torch.ts';
 
 export interface DoctorOptions {
@@ -72,6 +73,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
     ...machineFindings(),
     ...engine,
     ...(await torchFindings(config)),
+    ...(await tfjsFindings()),
     await sharpFinding(),
     await tokenizerFinding(),
     await diskFinding(config?.output.dir ?? resolve('.')),

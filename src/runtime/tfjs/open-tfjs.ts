@@ -126,6 +126,23 @@ async function start(chosen: Package, entry: string): Promise<TfjsBackend> {
   return { tf, engine: chosen.engine, name: chosen.name, version: tf.version_core };
 }
 
+let lastTurn: Promise<unknown> = Promise.resolve();
+
+/** tfjs has one back end at work in the whole process, so that those who use it take turns. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const turn = lastTurn.then(work);
+  lastTurn = turn.catch(() => undefined);
+  return turn;
+}
+
+/** Does some work while this back end is the one that computes. */
+export function computeWith<T>({ tf, name }: TfjsBackend, work: () => Promise<T>): Promise<T> {
+  return inTurn(async () => {
+    await tf.setBackend(name);
+    return work();
+  });
+}
+
 const started = new Map<TfjsEngine, Promise<TfjsBackend>>();
 
 /**
@@ -139,7 +156,7 @@ export async function openTfjs(engine: TfjsEngine | 'auto' = 'auto'): Promise<Tf
     if (entry === null) continue;
     let backend = started.get(one.engine);
     if (!backend) {
-      backend = start(one, entry);
+      backend = inTurn(() => start(one, entry));
       started.set(one.engine, backend);
     }
     return backend;

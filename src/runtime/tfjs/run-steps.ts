@@ -1,7 +1,7 @@
 /** @file Computes the steps of a graph, and frees each tensor after the last step that reads it. */
 
 import { setImmediate } from 'node:timers/promises';
-import type { TfjsBackend, TfTensor } from './open-tfjs.ts';
+import type { Tfjs, TfTensor } from './open-tfjs.ts';
 import type { Step } from './tfjs-emitter.ts';
 
 /** Steps and, for each, the values that nobody reads after it. */
@@ -26,29 +26,18 @@ export function scheduleSteps(steps: readonly Step[], kept: ReadonlySet<number>)
 const patience = 100;
 
 /**
- * Makes it this back end's turn. tfjs has one at work in the whole process, and another executor may
- * have chosen another one meanwhile: `while (!isActive(x)) await activate(x);`
- */
-export const activate = ({ tf, name }: TfjsBackend): Promise<boolean> => tf.setBackend(name);
-
-export const isActive = ({ tf, name }: TfjsBackend): boolean => tf.getBackend() === name;
-
-/**
- * Runs all steps on the tensors in `slots`, by value. Where it fails, what was computed is still in
+ * Runs all steps, in the back end's turn, on the tensors in `slots`, by value. Where it fails, what was computed is still in
  * there.
  */
 export async function runSteps(
-  backend: TfjsBackend,
+  tf: Tfjs,
   { steps, dying }: Schedule,
   slots: (TfTensor | undefined)[],
 ): Promise<void> {
-  const { tf } = backend;
-  while (!isActive(backend)) await activate(backend);
   let since = performance.now();
   for (const [i, { inputs, result, compute }] of steps.entries()) {
     if (performance.now() - since > patience) {
       await setImmediate();
-      while (!isActive(backend)) await activate(backend);
       since = performance.now();
     }
     const tensors = inputs.map(({ id }) => slots[id]!);

@@ -12,9 +12,9 @@ import { f32, i32, type Tensor } from '../../tensor/tensor.ts';
 import type { Executable, Executor, ParameterSource, Values } from '../executor.ts';
 import { arrange } from './arrange.ts';
 import { type LeafValue, lowerGraph, type ResultValue } from './lower-graph.ts';
-import type { TfjsBackend, TfTensor } from './open-tfjs.ts';
+import { computeWith, type TfjsBackend, type TfTensor } from './open-tfjs.ts';
 import type { LoweringTarget } from './rules/rule.ts';
-import { activate, isActive, runSteps, type Schedule, scheduleSteps } from './run-steps.ts';
+import { runSteps, type Schedule, scheduleSteps } from './run-steps.ts';
 
 export interface TfjsExecutorOptions {
   readonly parameters: ParameterSource;
@@ -68,7 +68,7 @@ class TfjsExecutor implements Executor {
         checkFeeds(compiled.inputs, feeds);
         state = 'running';
         try {
-          return await this.#run(compiled, feeds);
+          return await computeWith(this.#backend, () => this.#run(compiled, feeds));
         } finally {
           state = 'idle';
         }
@@ -119,15 +119,13 @@ class TfjsExecutor implements Executor {
   async #run(compiled: Compiled, feeds: Values): Promise<Record<string, Tensor>> {
     const { inputs, lasting, schedule, outputs, updates, fixed } = compiled;
     const slots = [...fixed];
-    while (!isActive(this.#backend)) await activate(this.#backend);
     for (const leaf of lasting) slots[leaf.value.id] = this.#bound(leaf);
     const lent = new Set(slots);
     try {
       for (const { name, value, shape } of inputs) {
         slots[value.id] = this.#upload(feeds[name]!.data as Float32Array, shape);
       }
-      await runSteps(this.#backend, schedule, slots);
-      while (!isActive(this.#backend)) await activate(this.#backend);
+      await runSteps(this.#backend.tf, schedule, slots);
       const fetched = outputs.map((output) => [output.name, fetch(output, slots)] as const);
       this.#update(updates, slots);
       return Object.fromEntries(fetched);

@@ -1,15 +1,15 @@
 /**
- * @file Makes running out of wasm's memory an error. Its allocator answers 0 then, and tfjs would go on
- * and compute with whatever lies there.
+ * @file Makes running out of wasm's memory an error. Its allocator answers 0 then, or even an address
+ * behind the end, and tfjs would go on and compute with whatever lies there.
  */
 
 import { UserError } from '../../tensor/user-error.ts';
 
-/** What the module of tfjs's wasm back end offers; addresses and sizes in bytes. */
+/** What the module of tfjs's wasm back end offers; sizes in bytes, 0 is no address. */
 export interface WasmModule {
   _malloc(bytes: number): number;
   _free(address: number): void;
-  /** All of its memory so far, which grows on demand. */
+  /** All of its memory so far, which grows on demand and never shrinks. */
   readonly HEAPU8: Uint8Array;
 }
 
@@ -17,25 +17,21 @@ export interface WasmModule {
 const most = 2 ** 32 - 2 ** 16;
 
 /**
- * So much must stay free, since its kernels take memory of their own (packed weights: 118 MB for
- * SD's largest) and give wrong results where they get none.
+ * So much is left to its kernels, which take memory of their own (packed weights: 118 MB for SD's
+ * largest) and give wrong results where they get none.
  */
 const spare = 2 ** 28;
 
 export function guardWasmMemory(wasm: WasmModule): void {
+  // At its first call, the function that is there puts another one in its place.
+  wasm._free(wasm._malloc(1));
   const allocate = wasm._malloc;
-  const hasSpare = (): boolean => {
-    if (wasm.HEAPU8.length + spare <= most) return true;
-    const probe = allocate(spare);
-    if (probe !== 0) wasm._free(probe);
-    return probe !== 0;
-  };
   wasm._malloc = (bytes) => {
-    const address = allocate(bytes);
-    if ((address !== 0 || bytes === 0) && hasSpare()) return address;
-    if (address !== 0) wasm._free(address);
+    const fits = wasm.HEAPU8.length + bytes + spare <= most;
+    const address = fits ? allocate(bytes) : 0;
+    if (address !== 0 || bytes === 0) return address;
     throw new UserError(
-      `TensorFlow.js has run out of memory: wasm has ${(most / 2 ** 30).toFixed(0)} GiB, too few for a full-size base; ` +
+      'TensorFlow.js has run out of memory: wasm has 4 GiB, too few for a full-size base; ' +
         'train in smaller pictures or batches, or with device.executor: onnx',
     );
   };

@@ -7,11 +7,11 @@ import { product } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
 
 /** Rows longer than this are summed in parts: wasm adds one number to the next, which rounds. */
-const longRow = 256;
+const longRow = 128;
 
-/** The largest divisor of `size` that is at most its square root. */
-function nearRoot(size: number): number {
-  let divisor = Math.floor(Math.sqrt(size));
+/** The largest divisor of `size` that is no long row. */
+function partOf(size: number): number {
+  let divisor = Math.min(size, longRow);
   while (size % divisor !== 0) divisor--;
   return divisor;
 }
@@ -19,9 +19,9 @@ function nearRoot(size: number): number {
 /** [rows, size] summed to [rows, 1]. */
 export function sumLast(tf: Tfjs, x: TfTensor): TfTensor {
   const [rows, size] = x.shape as [number, number];
-  const parts = size > longRow ? nearRoot(size) : 1;
-  if (parts === 1) return tf.sum(x, 1, true);
-  return tf.sum(tf.sum(tf.reshape(x, [rows, parts, size / parts]), 2), 1, true);
+  const part = partOf(size);
+  if (part === size || part === 1) return tf.sum(x, 1, true);
+  return sumLast(tf, tf.sum(tf.reshape(x, [rows, size / part, part]), 2));
 }
 
 /** Sum over `axes`, which come last for that: [.., summed] as rows. */
