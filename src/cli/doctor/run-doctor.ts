@@ -46,7 +46,8 @@ async function deviceFinding(config: Config | undefined): Promise<Finding> {
   const from = config ? '' : '; give --config to see what a configuration uses';
   try {
     const how = config ? await executorText(config) : 'ONNX Runtime, cpu';
-    return { verdict: 'good', name, text: `${how}, ${count}${from}` };
+    const counted = config?.device.executor === 'tfjs' ? '' : `, ${count}`;
+    return { verdict: 'good', name, text: `${how}${counted}${from}` };
   } catch (error) {
     const { executor } = config?.device ?? {};
     return { verdict: 'bad', name, text: `${executor}, which is not there: ${reasonOf(error)}` };
