@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { UserError } from '../../tensor/user-error.ts';
 import { guardWasmMemory, type WasmModule } from './wasm-memory.ts';
+import { replaceWasmSlice } from './wasm-slice.ts';
 
 export type Tfjs = typeof import('@tensorflow/tfjs-core');
 /** A tensor of TensorFlow.js. */
@@ -121,6 +122,7 @@ async function start(chosen: Package, entry: string): Promise<TfjsBackend> {
     }
   });
   if (chosen.name === 'wasm') {
+    replaceWasmSlice(tf);
     guardWasmMemory((tf.engine().backend as unknown as { wasm: WasmModule }).wasm);
   }
   return { tf, engine: chosen.engine, name: chosen.name, version: tf.version_core };

@@ -15,6 +15,7 @@ import { type LeafValue, lowerGraph, type ResultValue } from './lower-graph.ts';
 import { computeWith, type TfjsBackend, type TfTensor } from './open-tfjs.ts';
 import type { LoweringTarget } from './rules/rule.ts';
 import { runSteps, type Schedule, scheduleSteps } from './run-steps.ts';
+import { checkWasmWeights } from './wasm-memory.ts';
 
 export interface TfjsExecutorOptions {
   readonly parameters: ParameterSource;
@@ -105,6 +106,7 @@ class TfjsExecutor implements Executor {
   #compile(graph: Graph): Compiled {
     const lowered = lowerGraph(runPasses(graph), this.#target);
     const { leaves, constants, steps, outputs, updates, size } = lowered;
+    if (this.#backend.name === 'wasm') checkWasmWeights(weightBytes(leaves));
     const inputs = leaves.filter(({ source }) => source === 'input');
     const lasting = leaves.filter(({ source }) => source !== 'input');
     const kept = [...lasting, ...constants, ...outputs, ...updates].map(({ value }) => value.id);
@@ -185,6 +187,11 @@ class TfjsExecutor implements Executor {
       this.#variables.set(name, value);
     }
   }
+}
+
+function weightBytes(leaves: readonly LeafValue[]): number {
+  const weights = leaves.filter(({ source }) => source === 'parameter');
+  return weights.reduce((bytes, { shape }) => bytes + 4 * sizeOf(shape), 0);
 }
 
 /** A copy for the host. */

@@ -31,8 +31,21 @@ export function guardWasmMemory(wasm: WasmModule): void {
     const address = fits ? allocate(bytes) : 0;
     if (address !== 0 || bytes === 0) return address;
     throw new UserError(
-      'TensorFlow.js has run out of memory: wasm has 4 GiB, too few for a full-size base; ' +
+      'TensorFlow.js has run out of memory: wasm has 4 GiB; ' +
         'train in smaller pictures or batches, or with device.executor: onnx',
     );
   };
+}
+
+/**
+ * Its kernels keep a copy of each weight, packed.
+ * @throws UserError where weights of so many bytes cannot fit
+ */
+export function checkWasmWeights(bytes: number): void {
+  if (2 * bytes + spare <= most) return;
+  const needed = ((2 * bytes + spare) / 2 ** 30).toFixed(1);
+  throw new UserError(
+    `TensorFlow.js would need ${needed} GiB for this base, and wasm has 4: train with device.executor: onnx, ` +
+      'or with tfjs-node-gpu (device.tfjsBackend: node-gpu)',
+  );
 }

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import { grad } from '../../../src/graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
+import { createReferenceExecutor } from '../../../src/runtime/reference/reference-executor.ts';
 import { openTfjs, type TfjsBackend } from '../../../src/runtime/tfjs/open-tfjs.ts';
 import { createTfjsExecutor } from '../../../src/runtime/tfjs/tfjs-executor.ts';
 import { Rng } from '../../../src/tensor/rng.ts';
@@ -93,6 +94,27 @@ test('long sums are summed in parts', async () => {
   await executor.dispose();
 });
 
+test('parts of values of every rank are taken', async () => {
+  const executor = create(wasm);
+  const g = new GraphBuilder();
+  const shapes = [[5], [4, 5], [3, 4, 5], [2, 3, 4, 5], [2, 2, 3, 4, 5], [2, 1, 2, 3, 4, 5]];
+  const values = Object.fromEntries(
+    shapes.map((shape) => [`x${shape.length}`, normals(shape, 'x')]),
+  );
+  const outputs = shapes.flatMap((shape) => {
+    const x = g.input(`x${shape.length}`, shape);
+    return shape.map((size, axis) => {
+      const part = g.sliceAxis(x, axis, Math.floor(size / 2), size);
+      return [`${shape.length} along ${axis}`, part] as const;
+    });
+  });
+  const graph = g.build(Object.fromEntries(outputs));
+  const exact = createReferenceExecutor({ parameters: noParameters, precision: 'f32' });
+  const wanted = await (await exact.compile(graph)).run(values);
+  expect(await (await executor.compile(graph)).run(values)).toEqual(wanted);
+  await executor.dispose();
+});
+
 test('a table of integers passes through', async () => {
   const executor = create(wasm);
   const g = new GraphBuilder();
@@ -100,6 +122,17 @@ test('a table of integers passes through', async () => {
   const executable = await executor.compile(g.build({ ids: g.reshape(ids, [4]) }));
   const { ids: same } = await executable.run({ ids: i32([2, 2], [1, -2, 2 ** 30, 4]) });
   expect(same).toEqual(i32([4], [1, -2, 2 ** 30, 4]));
+  await executor.dispose();
+});
+
+test('a base that cannot fit is refused before a weight is read', async () => {
+  const executor = createTfjsExecutor({ parameters: noParameters, backend: wasm });
+  const g = new GraphBuilder();
+  const size = 2 ** 15;
+  const y = g.linear(g.input('x', [1, size]), g.parameter('w', [size, size]));
+  await expect(executor.compile(g.build({ y }))).rejects.toThrow(
+    'TensorFlow.js would need 8.3 GiB for this base, and wasm has 4',
+  );
   await executor.dispose();
 });
 
@@ -114,7 +147,7 @@ test("wasm's memory ends with a message, and what was there stays", async () => 
   const take = () => taken.push(place.write(null as never, [2 ** 27], 'float32'));
   expect(() => {
     for (let i = 0; i < 9; i++) take();
-  }).toThrow(/TensorFlow.js has run out of memory: wasm has 4 GiB.*device.executor: onnx/s);
+  }).toThrow(/TensorFlow.js has run out of memory: wasm has 4 GiB.*device.executor: onnx/);
   expect(taken).toHaveLength(7);
   expect(executor.readVariable('v')).toEqual(f32([2], [1, 2]));
   for (const id of taken) place.disposeData(id);

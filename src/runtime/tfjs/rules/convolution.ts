@@ -94,8 +94,12 @@ function met(
   stride: number,
 ): TfTensor {
   const [n, , , c] = x.shape as [number, number, number, number];
+  const start = [0, ky, kx, 0];
   const ends = [n, ky + (oh - 1) * stride + 1, kx + (ow - 1) * stride + 1, c];
-  const pixels = tf.stridedSlice(x, [0, ky, kx, 0], ends, [1, stride, stride, 1]);
+  const pixels =
+    stride === 1
+      ? tf.slice(x, start, [n, oh, ow, c])
+      : tf.stridedSlice(x, start, ends, [1, stride, stride, 1]);
   return tf.reshape(pixels, [n * oh * ow, c]);
 }
 

@@ -42,9 +42,14 @@ export function product(
     const single = tf.matMul(tf.reshape(left, [rows, inner]), tf.reshape(right, [inner, n]));
     return tf.reshape(single, [...batch, rows, n]);
   }
-  const lefts = tf.unstack(tf.reshape(left, [count, rows, inner]));
-  const rights = tf.unstack(tf.reshape(right, [count, inner, n]));
-  const products = lefts.map((x, i) => tf.matMul(x, rights[i]!));
+  const lefts = tf.reshape(left, [count * rows, inner]);
+  const rights = tf.reshape(right, [count * inner, n]);
+  const products = Array.from({ length: count }, (_, i) =>
+    tf.matMul(
+      tf.slice(lefts, [i * rows, 0], [rows, inner]),
+      tf.slice(rights, [i * inner, 0], [inner, n]),
+    ),
+  );
   return tf.reshape(tf.stack(products), [...batch, rows, n]);
 }
 
