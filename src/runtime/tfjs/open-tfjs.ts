@@ -62,7 +62,7 @@ const packages: readonly Package[] = [
   },
 ];
 
-const installCommand = (install: string) => `npm install --no-save ${install}`;
+const installCommand = (install: string) => `npm install ${install}`;
 
 /** Beside this package, then in the folder that the program was started in. */
 const places = [import.meta.url, join(process.cwd(), 'package.json')];

@@ -18,7 +18,7 @@ test('what comes with the development dependencies is found', async () => {
 
 test.skipIf(missing.length < 2)('what is not installed is named, with the command', async () => {
   await expect(openTfjs('node-gpu')).rejects.toThrow(
-    'TensorFlow.js (node-gpu) is not installed; install it with: npm install --no-save @tensorflow/tfjs-node-gpu',
+    'TensorFlow.js (node-gpu) is not installed; install it with: npm install @tensorflow/tfjs-node-gpu',
   );
 });
 

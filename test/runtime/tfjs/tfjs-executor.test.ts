@@ -58,9 +58,10 @@ test.each([wasm, cpu])('$engine: no tensor is left behind', async (backend) => {
   expect(memory()).toMatchObject({ numTensors, numBytes });
   // A run that fails half-way.
   const g = new GraphBuilder();
-  const y = g.add(g.exp(g.input('x', [4])), g.variable('none', [4]));
-  const failing = await executor.compile(g.build({ y }));
-  await expect(failing.run({ x: f32([4]) })).rejects.toThrow('internal: variable none');
+  const rows = g.gather(g.exp(g.input('x', [4, 2])), g.input('ids', [1], 'i32'));
+  const failing = await executor.compile(g.build({ y: g.exp(rows) }));
+  const feeds = { x: f32([4, 2]), ids: i32([1], [7]) };
+  await expect(failing.run(feeds)).rejects.toThrow('the index value 7 is not in [0, 3]');
   expect(memory()).toMatchObject({ numTensors, numBytes });
   await executable.dispose();
   await expect(executable.run({})).rejects.toThrow('internal: run while disposed');
