@@ -60,6 +60,7 @@ const torchExecutors: readonly TestedExecutor[] = [
 ];
 
 const wasm = await openTfjs('wasm');
+const plainJavaScript = await openTfjs('cpu');
 
 const tfjsExecutors: readonly TestedExecutor[] = [
   {
@@ -67,6 +68,11 @@ const tfjsExecutors: readonly TestedExecutor[] = [
     // As onnx.
     tolerance: 1e-5,
     create: (parameters) => createTfjsExecutor({ parameters, backend: wasm }),
+  },
+  {
+    name: 'tfjs on plain JavaScript',
+    tolerance: 1e-5,
+    create: (parameters) => createTfjsExecutor({ parameters, backend: plainJavaScript }),
   },
   {
     name: "tfjs on wasm by libtensorflow's steps",
