@@ -42,20 +42,14 @@ function centred(tf: Tfjs, x: TfTensor, { rows }: Views, epsilon: number) {
 /** A vector of channels beside a value seen by channels. */
 const perChannel = (tf: Tfjs, vector: TfTensor) => tf.reshape(vector, [1, -1, 1]);
 
-const named = (name: string, views: Views, epsilon: number) => ({
-  name,
-  attrs: [views, epsilon],
-});
-
 function norm(
   { emitter, asIs }: LoweringContext,
   inputs: readonly [Node, Node, Node],
   views: Views,
   epsilon: number,
 ): Value {
-  const { name, attrs } = named('norm', views, epsilon);
   return emitter.emit(
-    name,
+    'norm',
     inputs.map(asIs),
     (tf, [x, scale, bias]) => {
       const { difference, rstd } = centred(tf, x!, views, epsilon);
@@ -63,7 +57,7 @@ function norm(
       const scaled = tf.mul(channels, perChannel(tf, scale!));
       return tf.reshape(tf.add(scaled, perChannel(tf, bias!)), [...views.shape]);
     },
-    { attrs },
+    { attrs: [views, epsilon] },
   );
 }
 
@@ -74,9 +68,8 @@ function inputGradient(
   views: Views,
   epsilon: number,
 ): Value {
-  const { name, attrs } = named('normInputGrad', views, epsilon);
   return emitter.emit(
-    name,
+    'normInputGrad',
     inputs.map(asIs),
     (tf, [x, scale, ct]) => {
       const { difference, rstd } = centred(tf, x!, views, epsilon);
@@ -87,7 +80,7 @@ function inputGradient(
       const dx = tf.mul(tf.sub(tf.sub(g, meanOfRows(tf, g)), along), rstd);
       return tf.reshape(dx, [...views.shape]);
     },
-    { attrs },
+    { attrs: [views, epsilon] },
   );
 }
 
@@ -98,16 +91,15 @@ function scaleGradient(
   views: Views,
   epsilon: number,
 ): Value {
-  const { name, attrs } = named('normScaleGrad', views, epsilon);
   return emitter.emit(
-    name,
+    'normScaleGrad',
     inputs.map(asIs),
     (tf, [x, ct]) => {
       const { difference, rstd } = centred(tf, x!, views, epsilon);
       const products = tf.mul(tf.mul(difference, rstd), tf.reshape(ct!, [...views.rows]));
       return tf.sum(tf.reshape(products, [...views.channels]), [0, 2]);
     },
-    { attrs },
+    { attrs: [views, epsilon] },
   );
 }
 
