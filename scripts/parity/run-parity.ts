@@ -46,7 +46,14 @@ const supported: ReadonlySet<string> = new Set(['sd15', 'sd21', 'sdxl']);
 
 export const caseNames: readonly string[] = [...familyCases.map(({ name }) => name), schedulerCase];
 
-export const executorNames = ['onnx', 'reference', 'torch', 'torch-bf16', 'torch-f16'] as const;
+export const executorNames = [
+  'onnx',
+  'reference',
+  'torch',
+  'torch-bf16',
+  'torch-f16',
+  'tfjs',
+] as const;
 type ExecutorName = (typeof executorNames)[number];
 
 /**
@@ -60,6 +67,7 @@ const slackOf: { readonly [N in ExecutorName]: number } = {
   torch: 1,
   'torch-bf16': 2500,
   'torch-f16': 400,
+  tfjs: 1,
 };
 
 /** What libtorch computes in. */
@@ -72,7 +80,7 @@ const torchTypes: { readonly [N in ExecutorName]?: Precision } = {
 export interface ParityOptions extends ReportOptions {
   /** A set folder or one family's. */
   readonly folder: string;
-  /** All but torch-bf16 and torch-f16 unless given; torch where there is a libtorch. */
+  /** All but torch-bf16, torch-f16 and tfjs unless given; torch where there is a libtorch. */
   readonly executors?: readonly ExecutorName[];
   /** All unless given; the slow ones run on `reference` only where they are named. */
   readonly cases?: readonly string[];
@@ -89,6 +97,13 @@ async function createExecutor(name: ExecutorName, parameters: ParameterSource): 
   if (compute) {
     const { createTorchExecutor } = await import('../../src/runtime/torch/torch-executor.ts');
     return createTorchExecutor({ parameters, compute });
+  }
+  if (name === 'tfjs') {
+    const [{ openTfjs }, { createTfjsExecutor }] = await Promise.all([
+      import('../../src/runtime/tfjs/open-tfjs.ts'),
+      import('../../src/runtime/tfjs/tfjs-executor.ts'),
+    ]);
+    return createTfjsExecutor({ parameters, backend: await openTfjs() });
   }
   if (name === 'onnx') {
     const { createOnnxExecutor } = await import('../../src/runtime/onnx/onnx-executor.ts');

@@ -3,6 +3,7 @@
 import type { UnsizedConfig } from '../config/resolve-config.ts';
 import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
+import { backendText, openTfjs } from '../runtime/tfjs/open-tfjs.ts';
 import { deviceText } from '../runtime/torch/device.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
@@ -83,12 +84,15 @@ export async function executorText(
   const executor = await chooseExecutor(config);
   if (executor === 'reference') return 'plain loops (very slow)';
   if (executor === 'onnx') return `ONNX Runtime, ${config.device.provider}`;
+  if (executor === 'tfjs') {
+    return `TensorFlow.js ${backendText(await openTfjs(config.device.tfjsBackend))}`;
+  }
   const { chooseTorch } = await loadTorch();
   const { library, device, compute } = chooseTorch(torchChoice(config));
   return `libtorch ${library.found.version ?? library.version.join('.')}, ${deviceText(device)}, ${compute}`;
 }
 
-/** What is known of the memory of a configuration's executor; of plain loops, ONNX Runtime's stands for it. */
+/** What is known of the memory of a configuration's executor; of plain loops and TensorFlow.js, ONNX Runtime's stands for it. */
 export async function memoryModel(
   config: Pick<UnsizedConfig, 'device' | 'webui'>,
 ): Promise<MemoryModel> {
@@ -110,7 +114,7 @@ export function executorFactory(
   note: (text: string) => void = () => undefined,
 ): ExecutorFactory {
   return async (parameters, weightOptions) => {
-    const { provider, threads, cudaGraphs } = config.device;
+    const { provider, threads, cudaGraphs, tfjsBackend } = config.device;
     const executor = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
@@ -121,6 +125,10 @@ export function executorFactory(
         note,
         ...(threads === null ? {} : { threads }),
       });
+    }
+    if (executor === 'tfjs') {
+      const { createTfjsExecutor } = await import('../runtime/tfjs/tfjs-executor.ts');
+      return createTfjsExecutor({ parameters, backend: await openTfjs(tfjsBackend) });
     }
     if (executor === 'reference') {
       const { createReferenceExecutor } = await import(

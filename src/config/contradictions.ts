@@ -220,12 +220,19 @@ const torchDefaults = {
 const torchKeys = ['torchDevice', 'precision', 'libtorch', 'cudaGraphs'] as const;
 
 const device: Rule = ({ device: d }) => [
-  d.executor === 'reference' &&
+  d.executor !== 'onnx' &&
+    d.executor !== 'auto' &&
     d.provider !== 'cpu' &&
-    unused('device.provider', 'device.executor is reference', 'device.executor'),
-  d.executor === 'torch' &&
-    d.provider !== 'cpu' &&
-    unused('device.provider', 'device.executor is torch', 'device.executor'),
+    unused('device.provider', `device.executor is ${d.executor}`, 'device.executor'),
+  d.executor === 'tfjs' &&
+    d.memory !== null &&
+    unused('device.memory', 'nothing is known of the memory of TensorFlow.js', 'device.executor'),
+  d.executor === 'tfjs' &&
+    d.threads !== null &&
+    unused('device.threads', 'TensorFlow.js cannot be told', 'device.executor'),
+  d.executor !== 'tfjs' &&
+    d.tfjsBackend !== 'auto' &&
+    unused('device.tfjsBackend', `device.executor is ${d.executor}`, 'device.executor'),
   d.executor === 'reference' &&
     d.memory !== null &&
     unused('device.memory', 'nothing is known of the memory of plain loops', 'device.executor'),
@@ -238,7 +245,8 @@ const device: Rule = ({ device: d }) => [
     ),
   ...torchKeys.map(
     (key) =>
-      (d.executor === 'onnx' || d.executor === 'reference') &&
+      d.executor !== 'torch' &&
+      d.executor !== 'auto' &&
       d[key] !== torchDefaults[key] &&
       unused(`device.${key}`, `device.executor is ${d.executor}`, 'device.executor'),
   ),

@@ -5,10 +5,10 @@ import { z } from 'zod';
 /** What computes, and in how much memory. */
 export const deviceSection = z.strictObject({
   executor: z
-    .enum(['auto', 'onnx', 'torch', 'reference'])
+    .enum(['auto', 'onnx', 'torch', 'tfjs', 'reference'])
     .default('onnx')
     .describe(
-      'What computes: ONNX Runtime; libtorch, which is the library of an installed PyTorch (2.10 or newer); plain loops (very slow; for checking); or auto: libtorch where it finds a GPU, else ONNX Runtime.',
+      'What computes: ONNX Runtime; libtorch, which is the library of an installed PyTorch (2.10 or newer); TensorFlow.js, where it is installed (slower than both; in f32); plain loops (very slow; for checking); or auto: libtorch where it finds a GPU, else ONNX Runtime.',
     ),
   provider: z
     .enum(['cpu', 'webgpu', 'dml', 'coreml', 'cuda'])
@@ -40,6 +40,12 @@ export const deviceSection = z.strictObject({
     .default(true)
     .describe(
       'On an NVIDIA GPU, libtorch launches a whole step as one captured graph from the third on, where that gives the same values; false: call by call always, which is slower and takes a little less memory where pictures have many shapes.',
+    ),
+  tfjsBackend: z
+    .enum(['auto', 'node-gpu', 'node', 'wasm', 'cpu'])
+    .default('auto')
+    .describe(
+      "What computes under TensorFlow.js: libtensorflow by an installed tfjs-node-gpu or tfjs-node; tfjs's own wasm (one thread, 4 GiB at most) or plain JavaScript; or auto: the first of these that is installed.",
     ),
   threads: z
     .int()

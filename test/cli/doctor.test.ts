@@ -23,6 +23,7 @@ test('engine, libraries and what would be used', async () => {
       ? /libtorch +\d+\.\d+.* in .*\n.*its devices .*cpu/
       : /note +libtorch .*install it with: /,
   );
+  expect(out).toMatch(/TensorFlow\.js +4\.\d+\.\d+, .*wasm/);
   expect(out).toMatch(/sharp +\d+.*libvips \d+/);
   expect(out).toMatch(/tokenizer +CLIP, 49408 tokens/);
   expect(out).toMatch(/disk +.* free at .*models/);

@@ -71,6 +71,15 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
     ['device.provider=cuda', 'device.memory=8GB'],
     'nothing is known of the memory of cuda',
   ],
+  [
+    'memory of TensorFlow.js',
+    ['device.executor=tfjs', 'device.memory=8GB'],
+    'nothing is known of the memory of TensorFlow.js',
+  ],
+  ['threads of TensorFlow.js', ['device.executor=tfjs', 'device.threads=2'], 'device.threads'],
+  ['provider of tfjs', ['device.executor=tfjs', 'device.provider=cuda'], 'executor is tfjs'],
+  ['precision of tfjs', ['device.executor=tfjs', 'device.precision=bf16'], 'executor is tfjs'],
+  ['back end of tfjs', ['device.tfjsBackend=wasm'], 'device.executor is onnx'],
   ['libtorch', ['device.executor=reference', 'device.libtorch=/venv'], 'executor is reference'],
 ];
 

@@ -46,6 +46,7 @@ test('the smallest configuration gets all defaults', () => {
     cudaGraphs: true,
     precision: 'auto',
     libtorch: null,
+    tfjsBackend: 'auto',
     threads: null,
     memory: null,
   });

@@ -114,20 +114,32 @@ test('what fitted the memory before is remembered', async () => {
   kept.close();
 });
 
-const withTorch = test.skipIf(torchMissing !== undefined);
-const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
-
-withTorch(`a run goes on on another executor, and comes to the same${skipped}`, async () => {
+/** Begins a run, and goes on on another executor, which names itself so. */
+async function goOn(device: readonly string[], says: RegExp): Promise<void> {
   const exact = ['--set', 'output.precision=f32'];
   await train('--restart', '--set', 'train.steps=4', ...exact);
   const whole = await factors();
   await train('--restart');
-  const on = [...exact, '--set', 'train.steps=4', '--set', 'device.executor=torch'];
-  const more = await train(...on, '--set', 'device.torchDevice=cpu');
+  const on = [...exact, ...device.flatMap((value) => ['--set', `device.${value}`])];
+  const more = await train('--set', 'train.steps=4', ...on);
   expect([more.code, steps()]).toEqual([0, [3, 4]]);
-  expect(more.out).toMatch(/libtorch \d+\.\d+.*, cpu, f32/);
+  expect(more.out).toMatch(says);
   // AdamW's steps are of the size of the learning rate, 1e-4, where a gradient's sign is not rounding.
   expect(await factors()).toBeAllClose(whole, { rtol: 0, atol: 2e-5 });
+}
+
+const withTorch = test.skipIf(torchMissing !== undefined);
+const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
+
+withTorch(`a run goes on on libtorch, and comes to the same${skipped}`, async () => {
+  await goOn(['executor=torch', 'torchDevice=cpu'], /libtorch \d+\.\d+.*, cpu, f32/);
+});
+
+test('a run goes on on TensorFlow.js, and comes to the same', async () => {
+  await goOn(
+    ['executor=tfjs', 'tfjsBackend=wasm', 'threads=null'],
+    /TensorFlow\.js 4\.\d+\.\d+, wasm/,
+  );
 });
 
 withTorch(`in f16 a stopped run goes on to the same bytes${skipped}`, async () => {

@@ -1,11 +1,13 @@
 /**
- * @file The executors that every operation is tested on: those that come with npm, and libtorch where
- * it is found.
+ * @file The executors that every operation is tested on: those that come with npm, TensorFlow.js's
+ * wasm, and libtorch where it is found.
  */
 
 import type { Executor, ParameterSource } from '../../src/runtime/executor.ts';
 import { createOnnxExecutor } from '../../src/runtime/onnx/onnx-executor.ts';
 import { createReferenceExecutor } from '../../src/runtime/reference/reference-executor.ts';
+import { openTfjs } from '../../src/runtime/tfjs/open-tfjs.ts';
+import { createTfjsExecutor } from '../../src/runtime/tfjs/tfjs-executor.ts';
 import { findLibtorch } from '../../src/runtime/torch/find-libtorch.ts';
 import { createTorchExecutor } from '../../src/runtime/torch/torch-executor.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
@@ -63,6 +65,33 @@ const torchExecutors: readonly TestedExecutor[] = [
   },
 ];
 
+const wasm = await openTfjs('wasm');
+const plainJavaScript = await openTfjs('cpu');
+
+const tfjsExecutors: readonly TestedExecutor[] = [
+  {
+    name: 'tfjs on wasm',
+    // As onnx.
+    tolerance: 1e-5,
+    create: (parameters) => createTfjsExecutor({ parameters, backend: wasm }),
+  },
+  {
+    name: 'tfjs on plain JavaScript',
+    tolerance: 1e-5,
+    create: (parameters) => createTfjsExecutor({ parameters, backend: plainJavaScript }),
+  },
+  {
+    name: "tfjs on wasm by libtensorflow's steps",
+    tolerance: 1e-5,
+    create: (parameters) =>
+      createTfjsExecutor({
+        parameters,
+        backend: wasm,
+        target: { singleProducts: false, gradientKernel: true },
+      }),
+  },
+];
+
 export const executors: readonly TestedExecutor[] = [
   {
     name: 'reference',
@@ -76,6 +105,7 @@ export const executors: readonly TestedExecutor[] = [
     tolerance: 1e-5,
     create: (parameters) => createOnnxExecutor({ parameters, threads: 1 }),
   },
+  ...tfjsExecutors,
   ...(torchMissing === undefined ? torchExecutors : []),
 ];
 

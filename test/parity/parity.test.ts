@@ -36,6 +36,14 @@ test('reference agrees with PyTorch', { timeout: patience }, async () => {
   expect(passed).toBeGreaterThan(600);
 });
 
+test('tfjs agrees with PyTorch', { timeout: patience }, async () => {
+  const cases = ['vae', 'text', 'unet', 'lora', 'locon', 'train'];
+  const folder = join(goldenFolder, 'sd15');
+  const { failures, passed } = await run({ folder, executors: ['tfjs'], cases });
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(1400);
+});
+
 const onTorch = test.skipIf(torchMissing !== undefined);
 const skipped = torchMissing === undefined ? '' : ` (skipped: ${torchMissing})`;
 

@@ -51,6 +51,9 @@ export async function checkMemory(
   config: Config,
 ): Promise<MemoryReport> {
   if (!model || buckets.length === 0 || uses.length === 0 || layouts.length === 0) return nothing;
+  if (config.device.executor === 'tfjs') {
+    return { ...nothing, facts: [['memory', 'not known beforehand with TensorFlow.js']] };
+  }
   const memory = await knownMemory(config);
   if (typeof memory === 'string') return { ...nothing, problems: [memory] };
   const samples = buckets.map(({ bucket, visits }) => ({ bucket, repeats: visits, prior: false }));

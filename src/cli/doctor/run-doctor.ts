@@ -10,6 +10,7 @@ import type { Terminal } from '../terminal.ts';
 import { onnxFindings, sharpFinding, tokenizerFinding } from './engine.ts';
 import { type Finding, reasonOf, type Verdict } from './finding.ts';
 import { diskFinding, machineFindings } from './machine.ts';
+import { tfjsFindings } from './tfjs.ts';
 import { torchFindings } from './torch.ts';
 
 export interface DoctorOptions {
@@ -45,7 +46,8 @@ async function deviceFinding(config: UnsizedConfig | undefined): Promise<Finding
   const from = config ? '' : '; give --config to see what a configuration uses';
   try {
     const how = config ? await executorText(config) : 'ONNX Runtime, cpu';
-    return { verdict: 'good', name, text: `${how}, ${count}${from}` };
+    const counted = config?.device.executor === 'tfjs' ? '' : `, ${count}`;
+    return { verdict: 'good', name, text: `${how}${counted}${from}` };
   } catch (error) {
     const { executor } = config?.device ?? {};
     return { verdict: 'bad', name, text: `${executor}, which is not there: ${reasonOf(error)}` };
@@ -72,6 +74,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
     ...machineFindings(),
     ...engine,
     ...(await torchFindings(config)),
+    ...(await tfjsFindings()),
     await sharpFinding(),
     await tokenizerFinding(),
     await diskFinding(config?.output.dir ?? resolve('.')),
