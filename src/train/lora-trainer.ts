@@ -130,6 +130,7 @@ export class LoraTrainer {
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
           gradientShare: scalar(share),
+          lossShare: scalar(share),
         });
       }
     }

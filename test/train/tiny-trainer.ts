@@ -1,9 +1,8 @@
-/** @file A trainer on the small model, and batches for it. */
+/** @file A trainer of the small model, with its factors as they are before the first step. */
 
 import type { BatchItem, PlannedBatch } from '../../src/data/batch-plan.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
 import { unetFeeds } from '../../src/models/networks.ts';
-import type { Executor } from '../../src/runtime/executor.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import { momentVariables } from '../../src/train/lora-step.ts';
 import { LoraTrainer, type TrainerOptions } from '../../src/train/lora-trainer.ts';
@@ -14,12 +13,12 @@ export const beta1 = 0.9;
 export const rates = { unet: 0.01, text_encoder: 0.02 };
 const seed = 5;
 
-/** A trainer of captions on 16×16 pictures; the moments of a sample may be replaced. */
+/** A trainer of captions on 16×16 pictures; everything may be replaced. */
 export function makeTrainer(
   groups: { readonly unet: boolean; readonly textEncoder: boolean },
   changes: Partial<TrainerOptions> = {},
-  executor: Executor = tinyExecutor(),
 ) {
+  const { executor = tinyExecutor() } = changes;
   const layouts = tinyLayouts(groups);
   for (const layout of layouts) {
     executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, seed)));
@@ -64,7 +63,7 @@ export function makeTrainer(
     ...changes,
   });
   const read = (name: string) => Array.from(executor.readVariable(name).data);
-  return { trainer, layouts, read, compiled };
+  return { trainer, executor, layouts, read, compiled };
 }
 
 const item = (sample: number): BatchItem => ({
@@ -78,4 +77,3 @@ export const batch = (...items: number[]): PlannedBatch => ({
   bucket: { width: 16, height: 16 },
   items: items.map(item),
 });
-export const norm = (values: readonly number[]) => Math.hypot(...values);
