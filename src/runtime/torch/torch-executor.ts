@@ -112,12 +112,12 @@ class TorchExecutor implements Executor {
       library,
       memory: this.#memory,
       target,
-      kernels: (sizes) => {
+      kernels: (sizes, type) => {
         if (composed) return ['composed'];
-        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, compute);
+        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, type);
       },
     });
-    this.#target = { ...target, attention: (sizes) => trials.choose(sizes) };
+    this.#target = { ...target, attention: (sizes, type) => trials.choose(sizes, type) };
   }
 
   #prefersChannelsLast(compute: ComputeType): boolean {
