@@ -32,7 +32,7 @@ function makeLine(late: boolean, isBroken: () => boolean = () => false) {
     onProgress: ({ done }: { readonly done: number }) => shown.push(done),
   };
   const line = new StepLine(
-    { config, plan, state, trainer, folder } as unknown as Run,
+    { config, plan, state, trainer, folder, executor } as unknown as Run,
     options as unknown as TrainLoraOptions,
   );
   return { line, state, logged, shown, read };
