@@ -108,6 +108,7 @@ function stepFeeds(model: NetworkModel, batch: number, side: number): Values {
     ...(text.pooled ? { pooled: normals(text.pooled.shape) } : {}),
     gradientKeep: f32([], [0]),
     gradientShare: f32([], [1]),
+    lossShare: f32([], [1]),
   };
 }
 

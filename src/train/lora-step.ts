@@ -92,9 +92,9 @@ export function idleFactors(
 
 /**
  * The graph of one micro-batch. It is fed the loss's inputs, those of the UNet and the text, and
- * `gradientKeep` and `gradientShare`, scalars: the gathered gradient becomes
- * keep·gathered + share·gradient, in f32; of a scaled loss, share is divided by the scale. The gathered loss
- * becomes likewise, without the scale. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
+ * `gradientKeep`, `gradientShare` and `lossShare`, scalars: the gathered gradient becomes
+ * keep·gathered + share·gradient, in f32; of a scaled loss, its share is divided by the scale. The gathered loss
+ * becomes likewise. It gives `loss` [1], `perSample` [n] and `normSquared` [1], the
  * squared norm of all gathered gradients.
  */
 export function gradientGraph(
@@ -107,18 +107,18 @@ export function gradientGraph(
   const { loss, perSample, gradients } = forwardAndBackward(g, model, layouts, shape, options);
   const updates: Record<string, Node> = {};
   const squares: Node[] = [];
-  const gathering = { keep: g.input('gradientKeep', []), share: g.input('gradientShare', []) };
+  const keep = g.input('gradientKeep', []);
+  const share = g.input('gradientShare', []);
   for (const [i, layout] of layouts.entries()) {
     const gathered = g.variable(gradientVariable(layout), [layout.size]);
     const fresh = flattenGradients(g, layout, gradients[i]!);
-    const sum = gather(g, gathered, fresh, gathering);
+    const sum = gather(g, gathered, fresh, { keep, share });
     updates[gradientVariable(layout)] = sum;
     squares.push(g.sum(g.square(sum), [0]));
   }
   const normSquared = squares.reduce((a, b) => g.add(a, b));
-  const { keep, share } = gathering;
-  const ofLoss = options.scalesLoss ? g.mul(share, g.input('lossScale', [])) : share;
-  Object.assign(updates, guardUpdates(g, loss, normSquared, { keep, share: ofLoss }));
+  const lossShare = g.input('lossShare', []);
+  Object.assign(updates, guardUpdates(g, loss, normSquared, { keep, share: lossShare }));
   const graph = g.build({ loss, perSample, normSquared }, updates);
   if (options.gradientCheckpointing) return rematerialize(graph, loss);
   const isSmall = shape.batch * shape.height * shape.width <= smallStep;

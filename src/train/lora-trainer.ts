@@ -171,6 +171,7 @@ export class LoraTrainer {
           ...text,
           gradientKeep: scalar(passes++ === 0 ? 0 : 1),
           gradientShare: scalar(share / (scale ?? 1)),
+          lossShare: scalar(share),
           ...(scale === undefined ? {} : { lossScale: scalar(scale) }),
         });
       }

@@ -6,11 +6,13 @@ import { f32, type Tensor } from '../../src/tensor/tensor.ts';
 import { gradientVariable } from '../../src/train/lora-step.ts';
 import type { StepOutcome } from '../../src/train/lora-trainer.ts';
 import { lateExecutor } from '../helpers/late-executor.ts';
-import { batch, beta1, makeTrainer, norm, rates } from './tiny-trainer.ts';
+import { batch, beta1, makeTrainer, rates } from './tiny-trainer.ts';
 import { randomTensor, tinyExecutor, tinyText } from './tiny-training.ts';
 
 // Whole networks in plain loops; a second or so on a machine that has nothing else to do.
 vi.setConfig({ testTimeout: 120_000 });
+
+const norm = (values: readonly number[]) => Math.hypot(...values);
 
 test('a step changes the factors of both groups, each at its own rate', async () => {
   const { trainer, layouts, read, compiled } = makeTrainer({ unet: true, textEncoder: true });
@@ -131,8 +133,7 @@ test('steps that are begun before the one before is seen change the same, skippe
         ? f32([8, 2, 2], new Float32Array(32).fill(Number.NaN))
         : randomTensor([8, 2, 2], sample);
     const executor = late ? lateExecutor(tinyExecutor()) : tinyExecutor();
-    const changes = { momentsOf, maxGradNorm: 0.1 };
-    const { trainer, read } = makeTrainer(groups, changes, executor);
+    const { trainer, read } = makeTrainer(groups, { momentsOf, maxGradNorm: 0.1, executor });
     const outcomes: StepOutcome[] = [];
     let updates = 0;
     let before: Awaited<ReturnType<typeof trainer.begin>> | undefined;
@@ -159,11 +160,8 @@ test('steps that are begun before the one before is seen change the same, skippe
 });
 
 test('no more than one step may be unseen', async () => {
-  const { trainer } = makeTrainer(
-    { unet: true, textEncoder: false },
-    {},
-    lateExecutor(tinyExecutor()),
-  );
+  const executor = lateExecutor(tinyExecutor());
+  const { trainer } = makeTrainer({ unet: true, textEncoder: false }, { executor });
   for (let i = 0; i < 2; i++) await trainer.begin([batch(0)], 0, rates);
   await expect(trainer.begin([batch(0)], 0, rates)).rejects.toThrow('internal: a step while 2');
 });

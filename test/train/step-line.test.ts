@@ -18,7 +18,7 @@ function makeLine(late: boolean, isBroken: () => boolean = () => false) {
   const executor = late ? lateExecutor(tinyExecutor()) : tinyExecutor();
   const values = () => new Float32Array(32).fill(isBroken() ? Number.NaN : 0.5);
   const momentsOf = () => f32([8, 2, 2], values());
-  const { trainer, read } = makeTrainer(groups, { momentsOf }, executor);
+  const { trainer, read } = makeTrainer(groups, { momentsOf, executor });
   const train = { lrSchedule: 'linear', warmupSteps: 0, restarts: 1, unetLearningRate: 0.01 };
   const config = { train: { ...train, textEncoderLearningRate: 0 }, lora: { unet: true } };
   const state = { step: 0, updates: 0, history: { losses: [], learningRates: [] } };

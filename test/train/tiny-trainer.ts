@@ -3,7 +3,6 @@
 import type { BatchItem, PlannedBatch } from '../../src/data/batch-plan.ts';
 import { initLora } from '../../src/lora/init-lora.ts';
 import { unetFeeds } from '../../src/models/networks.ts';
-import type { Executor } from '../../src/runtime/executor.ts';
 import { f32 } from '../../src/tensor/tensor.ts';
 import { momentVariables } from '../../src/train/lora-step.ts';
 import { LoraTrainer, type TrainerOptions } from '../../src/train/lora-trainer.ts';
@@ -18,8 +17,8 @@ const seed = 5;
 export function makeTrainer(
   groups: { readonly unet: boolean; readonly textEncoder: boolean },
   changes: Partial<TrainerOptions> = {},
-  executor: Executor = changes.executor ?? tinyExecutor(),
 ) {
+  const { executor = tinyExecutor() } = changes;
   const layouts = tinyLayouts(groups);
   for (const layout of layouts) {
     executor.writeVariable(layout.variable, f32([layout.size], initLora(layout, seed)));
@@ -79,4 +78,3 @@ export const batch = (...items: number[]): PlannedBatch => ({
   bucket: { width: 16, height: 16 },
   items: items.map(item),
 });
-export const norm = (values: readonly number[]) => Math.hypot(...values);

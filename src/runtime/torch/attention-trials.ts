@@ -47,9 +47,9 @@ const lastResorts: ReadonlySet<AttentionKernel> = new Set(['efficient', 'compose
 export interface AttentionTrialsOptions {
   readonly library: TorchLibrary;
   readonly memory: DeviceMemory;
-  readonly target: Omit<LoweringTarget, 'attention'>;
+  readonly target: Omit<LoweringTarget, 'attention' | 'compute'>;
   /** The kernels to try, the surest first. */
-  readonly kernels: (sizes: AttentionSizes) => readonly AttentionKernel[];
+  readonly kernels: (sizes: AttentionSizes, compute: ComputeType) => readonly AttentionKernel[];
 }
 
 /** Channels of the largest heads that are trained: larger ones are the VAE's. */
@@ -81,25 +81,25 @@ export class AttentionTrials {
   }
 
   /** @throws internal error where no kernel works */
-  choose(sizes: AttentionSizes): AttentionKernel {
-    const key = JSON.stringify(sizes);
+  choose(sizes: AttentionSizes, compute: ComputeType): AttentionKernel {
+    const key = JSON.stringify([sizes, compute]);
     let kernel = this.#chosen.get(key);
     if (!kernel) {
-      kernel = this.#compare(sizes);
+      kernel = this.#compare(sizes, compute);
       this.#chosen.set(key, kernel);
     }
     return kernel;
   }
 
-  #compare(sizes: AttentionSizes): AttentionKernel {
-    const candidates = this.#options.kernels(sizes);
+  #compare(sizes: AttentionSizes, compute: ComputeType): AttentionKernel {
+    const candidates = this.#options.kernels(sizes, compute);
     if (candidates.length === 1) return candidates[0]!;
     let best: Trial | undefined;
     let reason: unknown;
     for (const kernel of candidates) {
       if (best && lastResorts.has(kernel)) break;
       try {
-        const trial = this.#options.library.quietly(() => this.#try(kernel, sizes));
+        const trial = this.#options.library.quietly(() => this.#try(kernel, sizes, compute));
         const agrees = !best || compareRuns(best.results, trial.results) === 'same';
         if (!best || (agrees && clearly * trial.milliseconds < best.milliseconds)) best = trial;
       } catch (error) {
@@ -110,12 +110,15 @@ export class AttentionTrials {
     return best.kernel;
   }
 
-  #try(kernel: AttentionKernel, sizes: AttentionSizes): Trial {
+  #try(kernel: AttentionKernel, sizes: AttentionSizes, compute: ComputeType): Trial {
     const { library, memory, target } = this.#options;
     const attention = () => kernel;
     return {
       kernel,
-      ...tryGraph({ library, memory, target: { ...target, attention } }, trialGraph(sizes)),
+      ...tryGraph(
+        { library, memory, target: { ...target, attention, compute } },
+        trialGraph(sizes),
+      ),
     };
   }
 }

@@ -103,10 +103,7 @@ class TorchExecutor implements Executor {
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
-  readonly #composesAttention: boolean;
-  readonly #normsTakeChannelsLast: boolean;
-  readonly #channelsLast: boolean;
-  readonly #targets = new Map<ComputeType, LoweringTarget>();
+  readonly #target: Omit<LoweringTarget, 'compute'>;
   readonly #memory: DeviceMemory;
   readonly #cuda: CudaSupport | undefined;
   readonly #captured = new Set<CapturedRun>();
@@ -125,39 +122,26 @@ class TorchExecutor implements Executor {
     this.#device = device;
     const { kind } = device;
     this.#memory = new DeviceMemory(library, device);
-    this.#composesAttention = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
+    const composed = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
     if (kind === 'cuda') {
       const { cudaGraphs = true, note = () => undefined } = options;
       this.#cuda = openCuda({ library, device, compute, cudaGraphs, note });
     }
-    this.#normsTakeChannelsLast = kind === 'cpu' && !options.rowMajorNorms;
-    this.#channelsLast =
-      options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute));
-  }
-
-  /** What graphs are lowered for that compute in a type. */
-  #targetOf(compute: ComputeType): LoweringTarget {
-    const known = this.#targets.get(compute);
-    if (known) return known;
-    const { kind } = this.#device;
     const target = {
-      compute,
-      channelsLast: this.#channelsLast,
-      normsTakeChannelsLast: this.#normsTakeChannelsLast,
-      addsProducts: this.#library.productSums(kind) !== undefined,
+      channelsLast: options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute)),
+      normsTakeChannelsLast: kind === 'cpu' && !options.rowMajorNorms,
+      addsProducts: library.productSums(kind) !== undefined,
     };
     const trials = new AttentionTrials({
-      library: this.#library,
+      library,
       memory: this.#memory,
       target,
-      kernels: (sizes) => {
-        if (this.#composesAttention) return ['composed'];
-        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, compute, isOld(this.#device));
+      kernels: (sizes, type) => {
+        if (composed) return ['composed'];
+        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, type, isOld(device));
       },
     });
-    const whole: LoweringTarget = { ...target, attention: (sizes) => trials.choose(sizes) };
-    this.#targets.set(compute, whole);
-    return whole;
+    this.#target = { ...target, attention: (sizes, type) => trials.choose(sizes, type) };
   }
 
   #prefersChannelsLast(compute: ComputeType): boolean {
@@ -183,7 +167,7 @@ class TorchExecutor implements Executor {
 
   async compile(graph: Graph, { wideRange = false }: CompileOptions = {}): Promise<Executable> {
     const compute = wideRange && this.precision === 'f16' ? 'f32' : this.precision;
-    const lowered = lowerGraph(runPasses(graph), this.#targetOf(compute), this.#library);
+    const lowered = lowerGraph(runPasses(graph), { ...this.#target, compute }, this.#library);
     const { leaves, constants, outputs } = lowered;
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
@@ -378,7 +362,7 @@ class TorchExecutor implements Executor {
     const key = `${dtype} ${name}`;
     const known = this.#weights.get(key);
     if (known !== undefined) return known;
-    const isKernel = this.#channelsLast && shape.length === 4;
+    const isKernel = this.#target.channelsLast && shape.length === 4;
     const strides = isKernel ? channelsLastStrides(shape) : undefined;
     const values = this.#parameters.read(name);
     if (values.length !== sizeOf(shape)) {

@@ -41,12 +41,7 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
       trials: new AttentionTrials({
         library,
         memory,
-        target: {
-          compute: 'f32',
-          channelsLast: true,
-          normsTakeChannelsLast: true,
-          addsProducts: false,
-        },
+        target: { channelsLast: true, normsTakeChannelsLast: true, addsProducts: false },
         kernels: ({ queries }) => {
           asked.push(queries);
           return kernels;
@@ -58,15 +53,15 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
   test('the first kernel that works is taken, and asked for once for each size', () => {
     // Those of NVIDIA GPUs do not work on the processor.
     const { trials: some, asked } = trials('flash', 'cudnn', 'cpu', 'efficient', 'composed');
-    expect(some.choose(sizes(20, 20, 8))).toBe('cpu');
-    expect(some.choose(sizes(20, 20, 8))).toBe('cpu');
-    expect(some.choose(sizes(20, 7, 300))).toBe('cpu');
+    expect(some.choose(sizes(20, 20, 8), 'f32')).toBe('cpu');
+    expect(some.choose(sizes(20, 20, 8), 'f32')).toBe('cpu');
+    expect(some.choose(sizes(20, 7, 300), 'f32')).toBe('cpu');
     expect(asked).toEqual([20, 20]);
-    expect(trials('cudnn', 'composed').trials.choose(sizes(20, 7, 8))).toBe('composed');
+    expect(trials('cudnn', 'composed').trials.choose(sizes(20, 7, 8), 'f32')).toBe('composed');
   });
 
   test('where none works the reason is said', () => {
-    expect(() => trials('flash', 'cudnn').trials.choose(sizes(20, 20, 8))).toThrow(
+    expect(() => trials('flash', 'cudnn').trials.choose(sizes(20, 20, 8), 'f32')).toThrow(
       /internal: libtorch: aten::_scaled_dot_product_cudnn_attention/,
     );
   });

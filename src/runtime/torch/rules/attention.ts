@@ -235,7 +235,7 @@ function attend(
   const [batch, queries, width] = q.shape as [number, number, number];
   const channels = width / attrs.heads;
   const sizes: AttentionSizes = { ...attrs, batch, queries, keys: k.shape[1]!, channels };
-  const kernel = kernels[context.target.attention(sizes)];
+  const kernel = kernels[context.target.attention(sizes, context.target.compute)];
   return { heads, sizes, kernel, attended: kernel.forward(context, heads, sizes) };
 }
 

@@ -27,7 +27,7 @@ export interface AttentionSizes extends AttentionAttrs {
 /** What a graph is lowered for. */
 export interface LoweringTarget {
   readonly compute: ComputeType;
-  readonly attention: (sizes: AttentionSizes) => AttentionKernel;
+  readonly attention: (sizes: AttentionSizes, compute: ComputeType) => AttentionKernel;
   /** Whether images and kernels are kept with their channels innermost. */
   readonly channelsLast: boolean;
   /** Whether group norms take such images; else they are made row-major first. */
