@@ -99,13 +99,18 @@ test('what cannot fit is refused before anything is encoded', async () => {
   expect([checked.code, checked.err.includes('device.memory: it is 100MB')]).toEqual([1, true]);
 });
 
-test('what fitted the memory before is remembered', async () => {
+/** Writes the state anew with another entry in its metadata. */
+async function changeState(key: string, value: string): Promise<void> {
   const file = await openSafetensors(state());
   const names = [...file.entries.keys()];
   const tensors = new Map(names.map((name) => [name, file.readSync(name)] as const));
-  const metadata = new Map([...file.metadata, ['microBatch', '1']]);
+  const metadata = new Map([...file.metadata, [key, value]]);
   file.close();
   await writeSafetensors(state(), tensors, metadata);
+}
+
+test('what fitted the memory before is remembered', async () => {
+  await changeState('microBatch', '1');
   const more = await train('--set', 'train.steps=3');
   expect(more.err).toContain('note: batches are taken in parts of 1, as this run found no memory');
   expect([more.code, steps()]).toEqual([0, [3]]);
@@ -154,6 +159,19 @@ withTorch(`in f16 a stopped run goes on to the same bytes${skipped}`, async () =
   expect((await train('--set', 'train.steps=3', ...half)).code).toBe(0);
   expect(steps()).toEqual([3]);
   expect(adapter().equals(first)).toBe(true);
+});
+
+withTorch(`a loss that is scaled too high by far does not end a run${skipped}`, async () => {
+  const half = ['device.executor=torch', 'device.torchDevice=cpu', 'device.precision=f16'];
+  const on = half.flatMap((each) => ['--set', each]);
+  await changeState('lossScale', JSON.stringify({ scale: 2 ** 32, goodSteps: 0 }));
+  const more = await train('--set', 'train.steps=22', ...on);
+  expect(more.code).toBe(0);
+  const skippedSteps =
+    /note: steps 3 to (\d+) were skipped, .* scaled by (\d+) now instead of 4294967296/;
+  const [, last, scale] = skippedSteps.exec(more.err)!;
+  expect(Number(last)).toBeGreaterThan(8);
+  expect(Number(scale)).toBe(2 ** 32 / 2 ** (Number(last) - 2));
 });
 
 test('a changed picture is encoded again, and the run starts anew', async () => {
