@@ -157,7 +157,13 @@ export class LoraTrainer {
     );
   }
 
-  async #disposeGradients(): Promise<void> {
+  /** Whether graphs stay between steps, for the next batch of their shape. */
+  get keepsGraphs(): boolean {
+    return this.#options.keepsGraphs ?? true;
+  }
+
+  /** Gives back what graphs hold; they are compiled anew when they are needed. */
+  async releaseGraphs(): Promise<void> {
     for (const executable of this.#gradients.values()) await executable.dispose();
     this.#gradients.clear();
   }
@@ -173,7 +179,7 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, step, onCompile, keepsGraphs = true } = this.#options;
+    const { executor, model, layouts, step, onCompile } = this.#options;
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
       : { chunks: text['ids']!.shape[1]! };
@@ -187,7 +193,7 @@ export class LoraTrainer {
     const key = JSON.stringify(shape);
     let executable = this.#gradients.get(key);
     if (!executable) {
-      if (!keepsGraphs) await this.#disposeGradients();
+      if (!this.keepsGraphs) await this.releaseGraphs();
       onCompile(`${items.length} × ${bucket.width}×${bucket.height}`);
       executable = await executor.compile(gradientGraph(model, layouts, shape, step));
       this.#gradients.set(key, executable);

@@ -6,6 +6,7 @@ import { UserError } from '../tensor/user-error.ts';
 import type { StepModel, StepShape } from './lora-step.ts';
 import { bytesText } from './memory-budget.ts';
 import { estimateMemory, type MemoryEstimate } from './memory-estimate.ts';
+import { type PreviewMemory, type PreviewShapes, previewMemory } from './preview-memory.ts';
 
 /** How steps are taken; it changes rounding alone. */
 export interface StepWay {
@@ -34,6 +35,8 @@ export interface PlanRequest {
   /** Whether captions weigh their words; false unless given. */
   readonly emphasis?: boolean;
   readonly memory: MemoryModel;
+  /** The run's previews; none unless given. */
+  readonly previews?: PreviewShapes | null;
 }
 
 /** Sizes of 1, 2, 3 … equal parts of a batch, the whole first, without those that are alike. */
@@ -41,19 +44,35 @@ function microBatches(batchSize: number): number[] {
   return [...new Set(Array.from({ length: batchSize }, (_, i) => Math.ceil(batchSize / (i + 1))))];
 }
 
+/** The memory of the previews, with kernels flipped and without. */
+type PreviewsOf = (flipWeights: boolean) => PreviewMemory | null;
+
+/** Finds out once for each, since ways are many. */
+function previewsOf({ model, layouts, previews, clipSkip, memory }: PlanRequest): PreviewsOf {
+  const known = new Map<boolean, PreviewMemory>();
+  return (flipWeights) => {
+    if (!previews) return null;
+    const found =
+      known.get(flipWeights) ??
+      previewMemory(model, layouts, previews, { clipSkip, flipWeights }, memory);
+    known.set(flipWeights, found);
+    return found;
+  };
+}
+
 /** The memory of one way. */
-export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
+export function estimateWay(
+  request: PlanRequest,
+  way: StepWay,
+  drawn: PreviewsOf = previewsOf(request),
+): MemoryEstimate {
   const { model, layouts, shapesOf, clipSkip, emphasis = false, memory } = request;
   const { gradientCheckpointing, microBatch, keepsGraphs } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
-  const options = {
-    clipSkip,
-    emphasis,
-    gradientCheckpointing,
-    flipWeights: !gradientCheckpointing,
-    keepsGraphs,
-  };
-  return estimateMemory(model, layouts, shapesOf(microBatch), options, memory);
+  const flipWeights = !gradientCheckpointing;
+  const options = { clipSkip, emphasis, gradientCheckpointing, flipWeights, keepsGraphs };
+  const shapes = shapesOf(microBatch);
+  return estimateMemory(model, layouts, shapes, options, memory, drawn(flipWeights));
 }
 
 /** The configured way, whether it fits or not. */
@@ -67,8 +86,9 @@ export function planAsConfigured(request: PlanRequest): MemoryPlan {
  * The fastest first: to compute the forward pass twice costs a third, to compile a graph at each change
  * of the shape up to as much again.
  */
-function waysOf({ gradientCheckpointing, batchSize, shapesOf, memory }: PlanRequest) {
-  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || shapesOf(1).length > 1);
+function waysOf({ gradientCheckpointing, batchSize, shapesOf, memory, previews }: PlanRequest) {
+  const graphs = shapesOf(1).length + (previews?.amidSteps ? 1 : 0);
+  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || graphs > 1);
   return (isCompiledAnew ? [true, false] : [true]).flatMap((keepsGraphs) =>
     (gradientCheckpointing ? [true] : [false, true]).map((recompute) => ({
       keepsGraphs,
@@ -108,10 +128,11 @@ function largestThatFits(
  */
 export function planMemory(request: PlanRequest, budget: number, limit: string): MemoryPlan {
   const tried: MemoryPlan[] = [];
+  const drawn = previewsOf(request);
   for (const way of waysOf(request)) {
     const tryOut = (microBatch: number): MemoryPlan => {
       const whole = { ...way, microBatch };
-      const plan = { ...whole, estimate: estimateWay(request, whole), budget };
+      const plan = { ...whole, estimate: estimateWay(request, whole, drawn), budget };
       tried.push(plan);
       return plan;
     };
@@ -124,10 +145,10 @@ export function planMemory(request: PlanRequest, budget: number, limit: string):
 
 function refusal(
   { estimate, microBatch, gradientCheckpointing }: MemoryPlan,
-  { layouts, shapesOf }: PlanRequest,
+  { layouts, shapesOf, previews: drawn }: PlanRequest,
   limit: string,
 ): UserError {
-  const { weights, activations, adapter, program, total } = estimate;
+  const { weights, activations, previews, adapter, program, total } = estimate;
   const shapes = shapesOf(microBatch);
   const [largest] = shapes.toSorted((a, b) => b.height * b.width - a.height * a.width);
   const size = `${8 * largest!.width}×${8 * largest!.height}`;
@@ -135,13 +156,16 @@ function refusal(
   const trainsText = layouts.some(({ group }) => group === 'text_encoder');
   const ways = [
     'lower data.resolution',
+    ...(previews > 0
+      ? [`set preview.width and preview.height below ${drawn!.width}×${drawn!.height}`]
+      : []),
     ...(trainsText ? ['set lora.textEncoder: false'] : []),
     'give device.memory more',
   ];
   const last = ways.pop()!;
   return new UserError(
     `device.memory: ${limit}, and the least that this run can do with is about ${bytesText(total)}, ${how} ` +
-      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, adapter and AdamW ${bytesText(adapter)}, ` +
+      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, ${previews > 0 ? `previews ${bytesText(previews)}, ` : ''}adapter and AdamW ${bytesText(adapter)}, ` +
       `program ${bytesText(program)}): ${ways.join(', ')} or ${last}`,
   );
 }

@@ -61,7 +61,7 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 
 /** Steps until the end, or until the run is to stop; the state is on disk when it returns. */
 async function trainSteps(run: Run, options: RunOptions): Promise<void> {
-  const { config, plan, state, folder, previews } = run;
+  const { config, plan, state, folder, previews, trainer } = run;
   const smoothed = new SmoothedLoss(state.history.losses);
   let badSteps = 0;
   let stateAt = Date.now();
@@ -80,7 +80,10 @@ async function trainSteps(run: Run, options: RunOptions): Promise<void> {
     const finished = state.step === plan.totalSteps;
     const due = finished ? null : folder.saveDue(config.output, plan, state.step);
     if (due !== null) await saveAt(due, run, options);
-    if (previews.due(state.step) && !finished) await previews.make(state.step);
+    if (previews.due(state.step) && !finished) {
+      if (!trainer.keepsGraphs) await trainer.releaseGraphs();
+      await previews.make(state.step);
+    }
     const stopping = !finished && options.stop();
     const stateDue = Date.now() - stateAt >= 1000 * config.output.saveStateEverySeconds;
     if (finished || due !== null || stopping || stateDue) {
@@ -137,10 +140,11 @@ async function saveAt(path: string, run: Run, { log, onProgress }: RunOptions) {
 
 /** The adapter in its place, the last previews, the curve. */
 async function finish(run: Run, options: RunOptions): Promise<TrainResult> {
-  const { config, plan, state, folder, previews, dataset } = run;
+  const { config, plan, state, folder, previews, dataset, trainer } = run;
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));
   await saveAt(adapterPath, run, options);
+  await trainer.releaseGraphs();
   if (config.preview.after) await previews.make(state.step);
   const pictures = await folder.finish(adapterPath, state.history, dataset.samples[0]!.path);
   return {

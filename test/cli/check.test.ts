@@ -55,6 +55,12 @@ test('the size of the pictures is the base’s where nothing is said', async () 
   expect((await check()).out).toMatch(/trained at +512×512, as nothing tells the base's/);
 });
 
+test('previews are part of the memory', async () => {
+  const settings = ['preview.prompts=[a cat]', 'preview.everySteps=1'];
+  const { out } = await check(...settings.flatMap((setting) => ['--set', setting]));
+  expect(out).toMatch(/of which +weights .*, previews \d+(\.\d+)? MB, adapter and AdamW/);
+});
+
 test('an alpha that the adapter’s form hides from web UIs', async () => {
   const { err } = await check('--set', 'output.format=peft', '--set', 'lora.alpha=1');
   expect(err).toMatch(

@@ -1,7 +1,7 @@
 /** @file The memory of the executor on ONNX Runtime, before a graph is compiled. */
 
 import type { MemoryModel } from '../../executor.ts';
-import { perBufferByte, perWeightByte, programBytes } from './calibration.ts';
+import { perBufferByte, perDrawnByte, perWeightByte, programBytes } from './calibration.ts';
 import { graphMemory } from './graph-memory.ts';
 
 /**
@@ -18,7 +18,8 @@ export function onnxMemory(convBlock = 16): MemoryModel {
     ofGraph: (graph, { flipWeights }) => {
       const options = { flipWeights, convBlock: flipWeights ? convBlock : 1 };
       const { weights, buffers } = graphMemory(graph, options);
-      return { weights: perWeightByte * weights, buffers: perBufferByte * buffers };
+      const perByte = graph.updates.size > 0 ? perBufferByte : perDrawnByte;
+      return { weights: perWeightByte * weights, buffers: perByte * buffers };
     },
   };
 }
