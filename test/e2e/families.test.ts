@@ -135,7 +135,8 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     const { code, out, err } = await train(
       family,
       ...settings,
-      'preview.prompts=[a zibbo]',
+      'data.emphasis=true',
+      'preview.prompts=[a (zibbo:1.2)]',
       'preview.steps=2',
     );
     expect([code, err.match(/warning/)]).toEqual([0, null]);
