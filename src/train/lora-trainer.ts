@@ -150,7 +150,7 @@ export class LoraTrainer {
         const { step, onSmallerParts } = this.#options;
         const parts = smallerParts(error, this.#atOnce, step.gradientCheckpointing);
         this.#microBatch = parts.microBatch;
-        await this.#disposeGradients();
+        await this.releaseGraphs();
         onSmallerParts?.(parts);
       }
     }
@@ -228,7 +228,13 @@ export class LoraTrainer {
     });
   }
 
-  async #disposeGradients(): Promise<void> {
+  /** Whether graphs stay between steps, for the next batch of their shape. */
+  get keepsGraphs(): boolean {
+    return this.#options.keepsGraphs ?? true;
+  }
+
+  /** Gives back what graphs hold; they are compiled anew when they are needed. */
+  async releaseGraphs(): Promise<void> {
     for (const executable of this.#gradients.values()) await executable.dispose();
     this.#gradients.clear();
   }
@@ -244,7 +250,7 @@ export class LoraTrainer {
 
   /** The graph for a batch's size and text length; each is compiled once. */
   async #gradientsFor({ bucket, items }: PlannedBatch, text: Values): Promise<Executable> {
-    const { executor, model, layouts, onCompile, keepsGraphs = true } = this.#options;
+    const { executor, model, layouts, onCompile } = this.#options;
     const step = { ...this.#options.step, scalesLoss: this.#lossScale !== null };
     const length = text['context']
       ? { tokens: text['context'].shape[1]! }
@@ -259,7 +265,7 @@ export class LoraTrainer {
     const key = JSON.stringify(shape);
     let executable = this.#gradients.get(key);
     if (!executable) {
-      if (!keepsGraphs) await this.#disposeGradients();
+      if (!this.keepsGraphs) await this.releaseGraphs();
       onCompile(`${items.length} × ${bucket.width}×${bucket.height}`);
       executable = await executor.compile(gradientGraph(model, layouts, shape, step));
       this.#gradients.set(key, executable);

@@ -3,6 +3,7 @@
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { gradientGraph, type StepModel, type StepOptions, type StepShape } from './lora-step.ts';
+import type { PreviewMemory } from './preview-memory.ts';
 
 const bytesPerFloat = 4;
 
@@ -17,6 +18,8 @@ export interface MemoryEstimate {
   readonly adapter: number;
   /** Activations and gradients of steps, as the engine keeps their buffers. */
   readonly activations: number;
+  /** What previews need beside all of that; 0 without previews. */
+  readonly previews: number;
   /** The program itself and the engine. */
   readonly program: number;
   readonly total: number;
@@ -35,6 +38,7 @@ const sizeOfShape = ({ batch, height, width }: StepShape) => batch * height * wi
  *
  * @param shapes one or more
  * @param source of the weights, to know what they are stored in; f32 unless given
+ * @param drawn of the run's previews; null without
  */
 export function estimateMemory(
   model: StepModel,
@@ -43,6 +47,7 @@ export function estimateMemory(
   { flipWeights, halfWeights, keepsGraphs, ...options }: MemoryOptions,
   memory: MemoryModel,
   source?: Pick<ParameterSource, 'half'>,
+  drawn: PreviewMemory | null = null,
 ): MemoryEstimate {
   const largest = shapes.reduce((a, b) => (sizeOfShape(b) > sizeOfShape(a) ? b : a));
   const graph = gradientGraph(model, layouts, largest, options);
@@ -56,11 +61,16 @@ export function estimateMemory(
   const adapter = valuesPerFactor * memory.copiesOfVariables * factors * bytesPerFloat;
   const { weights } = found;
   const { program } = memory;
+  // Buffers of steps are given back before previews, but for graphs that are kept for the next step.
+  const isBeside = drawn?.amidSteps && keepsGraphs && !memory.sharesBuffers;
+  const beside = drawn && Math.max(0, drawn.buffers - (isBeside ? 0 : activations));
+  const previews = drawn === null ? 0 : Math.round(drawn.weights + beside!);
   return {
     weights,
     adapter,
     activations,
+    previews,
     program,
-    total: weights + adapter + activations + program,
+    total: weights + adapter + activations + previews + program,
   };
 }

@@ -1,11 +1,12 @@
 /** @file How a run is made to fit the memory that it may take: the fastest way of those that fit. */
 
 import type { LoraLayout } from '../lora/lora-layout.ts';
-import type { MemoryModel, ParameterSource } from '../runtime/executor.ts';
+import type { MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 import type { StepModel, StepShape } from './lora-step.ts';
 import { bytesText } from './memory-budget.ts';
 import { estimateMemory, type MemoryEstimate } from './memory-estimate.ts';
+import { type PreviewMemory, type PreviewShapes, previewMemory } from './preview-memory.ts';
 
 /** How steps are taken; it changes rounding alone. */
 export interface StepWay {
@@ -38,6 +39,8 @@ export interface PlanRequest {
   readonly memory: MemoryModel;
   /** To know what weights are stored in. */
   readonly weights: Pick<ParameterSource, 'half'>;
+  /** The run's previews; none unless given. */
+  readonly previews?: PreviewShapes | null;
 }
 
 /** Sizes of 1, 2, 3 … equal parts of a batch, the whole first, without those that are alike. */
@@ -45,20 +48,37 @@ function microBatches(batchSize: number): number[] {
   return [...new Set(Array.from({ length: batchSize }, (_, i) => Math.ceil(batchSize / (i + 1))))];
 }
 
+/** The memory of the previews, by how weights are held. */
+type PreviewsOf = (held: WeightOptions) => PreviewMemory | null;
+
+/** Finds out once for each, since ways are many. */
+function previewsOf(request: PlanRequest): PreviewsOf {
+  const { model, layouts, previews, clipSkip, memory, weights } = request;
+  const known = new Map<string, PreviewMemory>();
+  return (held) => {
+    if (!previews) return null;
+    const key = JSON.stringify(held);
+    const found =
+      known.get(key) ??
+      previewMemory(model, layouts, previews, { clipSkip, ...held }, memory, weights);
+    known.set(key, found);
+    return found;
+  };
+}
+
 /** The memory of one way. */
-export function estimateWay(request: PlanRequest, way: StepWay): MemoryEstimate {
+export function estimateWay(
+  request: PlanRequest,
+  way: StepWay,
+  drawn: PreviewsOf = previewsOf(request),
+): MemoryEstimate {
   const { model, layouts, shapesOf, clipSkip, emphasis = false, memory, weights } = request;
   const { gradientCheckpointing, microBatch, keepsGraphs, halfWeights } = way;
   // Whoever recomputes to save memory does not keep kernels twice.
-  const options = {
-    clipSkip,
-    emphasis,
-    gradientCheckpointing,
-    flipWeights: !gradientCheckpointing,
-    halfWeights,
-    keepsGraphs,
-  };
-  return estimateMemory(model, layouts, shapesOf(microBatch), options, memory, weights);
+  const held = { flipWeights: !gradientCheckpointing, halfWeights };
+  const options = { clipSkip, emphasis, gradientCheckpointing, keepsGraphs, ...held };
+  const shapes = shapesOf(microBatch);
+  return estimateMemory(model, layouts, shapes, options, memory, weights, drawn(held));
 }
 
 /** Without regard to memory. */
@@ -84,10 +104,11 @@ export function planAsConfigured(request: PlanRequest): MemoryPlan {
  * somewhat more, to compile a graph at each change of the shape up to as much again.
  */
 function waysOf(request: PlanRequest) {
-  const { gradientCheckpointing, batchSize, shapesOf, memory, model, weights } = request;
+  const { gradientCheckpointing, batchSize, shapesOf, memory, model, weights, previews } = request;
   const hasHalf =
     memory.keepsHalfWeights && [...model.shapes.keys()].some((name) => weights.half?.(name));
-  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || shapesOf(1).length > 1);
+  const graphs = shapesOf(1).length + (previews?.amidSteps ? 1 : 0);
+  const isCompiledAnew = !memory.sharesBuffers && (batchSize > 1 || graphs > 1);
   return (isCompiledAnew ? [true, false] : [true]).flatMap((keepsGraphs) =>
     [
       ...(gradientCheckpointing ? [] : [{ gradientCheckpointing: false, halfWeights: false }]),
@@ -128,10 +149,11 @@ function largestThatFits(
  */
 export function planMemory(request: PlanRequest, budget: number, limit: string): MemoryPlan {
   const tried: MemoryPlan[] = [];
+  const drawn = previewsOf(request);
   for (const way of waysOf(request)) {
     const tryOut = (microBatch: number): MemoryPlan => {
       const whole = { ...way, microBatch };
-      const plan = { ...whole, estimate: estimateWay(request, whole), budget };
+      const plan = { ...whole, estimate: estimateWay(request, whole, drawn), budget };
       tried.push(plan);
       return plan;
     };
@@ -144,10 +166,10 @@ export function planMemory(request: PlanRequest, budget: number, limit: string):
 
 function refusal(
   { estimate, microBatch, gradientCheckpointing }: MemoryPlan,
-  { layouts, shapesOf }: PlanRequest,
+  { layouts, shapesOf, previews: drawn }: PlanRequest,
   limit: string,
 ): UserError {
-  const { weights, activations, adapter, program, total } = estimate;
+  const { weights, activations, previews, adapter, program, total } = estimate;
   const shapes = shapesOf(microBatch);
   const [largest] = shapes.toSorted((a, b) => b.height * b.width - a.height * a.width);
   const size = `${8 * largest!.width}×${8 * largest!.height}`;
@@ -155,13 +177,16 @@ function refusal(
   const trainsText = layouts.some(({ group }) => group === 'text_encoder');
   const ways = [
     'lower data.resolution',
+    ...(previews > 0
+      ? [`set preview.width and preview.height below ${drawn!.width}×${drawn!.height}`]
+      : []),
     ...(trainsText ? ['set lora.textEncoder: false'] : []),
     'give device.memory more',
   ];
   const last = ways.pop()!;
   return new UserError(
     `device.memory: ${limit}, and the least that this run can do with is about ${bytesText(total)}, ${how} ` +
-      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, adapter and AdamW ${bytesText(adapter)}, ` +
+      `(weights ${bytesText(weights)}, activations ${bytesText(activations)}, ${previews > 0 ? `previews ${bytesText(previews)}, ` : ''}adapter and AdamW ${bytesText(adapter)}, ` +
       `program ${bytesText(program)}): ${ways.join(', ')} or ${last}`,
   );
 }

@@ -214,7 +214,14 @@ async function planSteps(
   };
   const chunks = [...new Set(samples.map(chunksOf))];
   const memory = await memoryModel();
-  const plan = limitedMemory(config, { checkpoint, layouts, samples, chunks, memory })!;
+  const plan = limitedMemory(config, {
+    checkpoint,
+    layouts,
+    samples,
+    chunks,
+    memory,
+    tokenizer,
+  })!;
   log('memory', { plan: planText(plan, config), ...plan });
   return plan;
 }

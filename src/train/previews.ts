@@ -1,23 +1,20 @@
 /** @file Pictures of a run in training: fixed prompts and seeds, sampled with the adapter as it is. */
 
-import { GraphBuilder } from '../graph/graph-builder.ts';
-import { loraAdapter } from '../lora/lora-adapter.ts';
-import type { LoraLayout } from '../lora/lora-layout.ts';
-import { networkScope } from '../models/layers.ts';
-import {
-  encodedText,
-  fedText,
-  predict,
-  textOutputs,
-  unetFeeds,
-  wholeFrame,
-} from '../models/networks.ts';
-import { vaeDecoder } from '../models/vae.ts';
+import { unetFeeds, wholeFrame } from '../models/networks.ts';
 import type { Executable, Executor, Values } from '../runtime/executor.ts';
 import { Rng } from '../tensor/rng.ts';
+import { sizeOf } from '../tensor/shape.ts';
 import { f32 } from '../tensor/tensor.ts';
-import type { StepModel } from './lora-step.ts';
 import type { NoiseSchedule } from './noise-schedule.ts';
+import {
+  latentShape,
+  type PreviewModel,
+  type PreviewSize,
+  pairShape,
+  previewDecoderGraph,
+  previewTextGraph,
+  previewUnetGraph,
+} from './preview-graphs.ts';
 import { sampleDdim } from './samplers/ddim.ts';
 import { sampleEulerAncestral } from './samplers/euler.ts';
 import { classifierFreeGuidance, type DenoisePair } from './samplers/sampler.ts';
@@ -35,11 +32,8 @@ export interface PreviewRequest {
   readonly seed: number;
 }
 
-export interface PreviewOptions {
+export interface PreviewOptions extends PreviewModel, PreviewSize {
   readonly executor: Executor;
-  readonly model: StepModel;
-  /** Empty: the base model as it is. */
-  readonly layouts: readonly LoraLayout[];
   readonly schedule: NoiseSchedule;
   readonly text: TextOptions;
   /** Has the texts where no text encoder is adapted; they are encoded with the adapter unless given. */
@@ -47,11 +41,6 @@ export interface PreviewOptions {
   readonly sampler: 'ddim' | 'euler_a';
   readonly steps: number;
   readonly guidanceScale: number;
-  /** Pixels, multiples of 8. */
-  readonly width: number;
-  readonly height: number;
-  /** Strength of the adapter; 1 unless given. */
-  readonly multiplier?: number;
 }
 
 /** A picture, rows of red, green and blue bytes. */
@@ -59,11 +48,6 @@ export interface PreviewImage {
   readonly width: number;
   readonly height: number;
   readonly rgb: Uint8Array;
-}
-
-/** Elements of one picture's latents. */
-function latentShape({ width, height }: PreviewOptions): readonly number[] {
-  return [1, 4, height / 8, width / 8];
 }
 
 /** Compiles the networks for one size; `dispose` gives their memory back. */
@@ -78,10 +62,15 @@ export class PreviewSampler {
   }
 
   /** Samples one picture. The same request and the same factors give the same picture. */
-  async sample({ prompt, negativePrompt, seed }: PreviewRequest): Promise<PreviewImage> {
+  async sample(request: PreviewRequest): Promise<PreviewImage> {
+    return this.decode(await this.latents(request));
+  }
+
+  /** A picture's latents, for `decode`. */
+  async latents({ prompt, negativePrompt, seed }: PreviewRequest): Promise<Float32Array> {
     const { schedule, steps, sampler, guidanceScale } = this.#options;
     const text = await this.#encode([negativePrompt, prompt]);
-    const size = latentShape(this.#options).reduce((n, d) => n * d, 1);
+    const size = sizeOf(latentShape(this.#options));
     const noise = new Rng(seed, 'preview').normals(size);
     const denoise = classifierFreeGuidance(await this.#denoiser(text), guidanceScale);
     const options = {
@@ -91,42 +80,42 @@ export class PreviewSampler {
       denoise,
       predictionType: this.#options.model.predictionType,
     };
-    const latents =
-      sampler === 'ddim'
-        ? await sampleDdim(options)
-        : await sampleEulerAncestral({
-            ...options,
-            stepNoise: (step) => new Rng(seed, 'preview-step', step).normals(size),
-          });
-    return this.#decode(latents);
+    return sampler === 'ddim'
+      ? sampleDdim(options)
+      : sampleEulerAncestral({
+          ...options,
+          stepNoise: (step) => new Rng(seed, 'preview-step', step).normals(size),
+        });
+  }
+
+  /** Gives back what latents are made with, before pictures are decoded, which takes as much again. */
+  async endSampling(): Promise<void> {
+    for (const graph of [...this.#text.values(), ...this.#unet.values()]) await graph.dispose();
+    this.#text.clear();
+    this.#unet.clear();
   }
 
   async dispose(): Promise<void> {
-    for (const graph of [...this.#text.values(), ...this.#unet.values()]) await graph.dispose();
+    await this.endSampling();
     await this.#decoder?.dispose();
-    this.#text.clear();
-    this.#unet.clear();
     this.#decoder = undefined;
   }
 
   /** Words always weigh what their brackets say: prompts are written as clients read them. */
   async #encode(prompts: readonly string[]): Promise<Values> {
-    const { executor, model, layouts, frozenText } = this.#options;
+    const { executor, model, text, frozenText } = this.#options;
     if (frozenText) return frozenText.encode(prompts, true);
-    const all = tokenFeeds(model.family, prompts, { ...this.#options.text, emphasis: true });
+    const all = tokenFeeds(model.family, prompts, { ...text, emphasis: true });
     const emphasis = areWeighed(all);
     const { tokenWeights: _tokenWeights, ...plain } = all;
     const feeds = emphasis ? all : plain;
-    const text = { ...this.#options.text, emphasis };
     const chunks = feeds['ids']!.shape[1]!;
     const key = `${chunks}${emphasis ? ' weighed' : ''}`;
     let graph = this.#text.get(key);
     if (!graph) {
-      const g = new GraphBuilder();
-      const adapter = this.#adapter(g, layouts);
-      const shape = { batch: prompts.length, chunks };
-      const encoded = encodedText(g, model, shape, { ...text, adapter });
-      graph = await executor.compile(g.build(textOutputs(encoded)));
+      const { clipSkip } = text;
+      const options = { chunks, clipSkip, emphasis };
+      graph = await executor.compile(previewTextGraph(this.#options, options));
       this.#text.set(key, graph);
     }
     return graph.run(feeds);
@@ -134,17 +123,11 @@ export class PreviewSampler {
 
   /** Both predictions in one batch: without the prompt, then with it. */
   async #denoiser(text: Values): Promise<DenoisePair> {
-    const { executor, model, layouts } = this.#options;
-    const [, ...latent] = latentShape(this.#options);
-    const shape = [2, ...latent];
+    const { executor, model } = this.#options;
     const tokens = text['context']!.shape[1]!;
     let graph = this.#unet.get(tokens);
     if (!graph) {
-      const g = new GraphBuilder();
-      const adapter = this.#adapter(g, layouts);
-      const conditions = fedText(g, model, { batch: 2, tokens });
-      const out = predict(g, model, g.input('latents', shape), conditions, { adapter });
-      graph = await executor.compile(g.build({ out }));
+      graph = await executor.compile(previewUnetGraph(this.#options, tokens));
       this.#unet.set(tokens, graph);
     }
     const executable = graph;
@@ -155,7 +138,7 @@ export class PreviewSampler {
       latents.set(x, x.length);
       const conditions = unetFeeds(model, [timestep, timestep], [frame, frame]);
       const { out } = await executable.run({
-        latents: f32(shape, latents),
+        latents: f32(pairShape(this.#options), latents),
         ...conditions,
         ...text,
       });
@@ -164,23 +147,15 @@ export class PreviewSampler {
     };
   }
 
-  async #decode(latents: Float32Array): Promise<PreviewImage> {
+  /** The picture of `latents`. */
+  async decode(latents: Float32Array): Promise<PreviewImage> {
     const { executor, model, width, height } = this.#options;
-    if (!this.#decoder) {
-      const g = new GraphBuilder();
-      const scope = networkScope(g, model.shapes, 'vae');
-      const input = g.input('latents', latentShape(this.#options));
-      const graph = g.build({ image: vaeDecoder(scope, input) });
-      this.#decoder = await executor.compile(graph, { wideRange: true });
-    }
+    this.#decoder ??= await executor.compile(previewDecoderGraph(this.#options), {
+      wideRange: true,
+    });
     const scaled = latents.map((value) => value / model.family.latentScale);
     const { image } = await this.#decoder.run({ latents: f32(latentShape(this.#options), scaled) });
     return { width, height, rgb: toBytes(image!.data as Float32Array, width * height) };
-  }
-
-  #adapter(g: GraphBuilder, layouts: readonly LoraLayout[]) {
-    const { multiplier = 1 } = this.#options;
-    return layouts.length > 0 ? loraAdapter(g, layouts, { multiplier }) : undefined;
   }
 }
 

@@ -4,9 +4,11 @@ import type { Config } from '../config/resolve-config.ts';
 import type { PlanSample } from '../data/batch-plan.ts';
 import type { LoraLayout } from '../lora/lora-layout.ts';
 import type { Checkpoint } from '../models/checkpoint.ts';
+import type { ClipTokenizer } from '../models/clip-tokenizer.ts';
 import type { MemoryModel } from '../runtime/executor.ts';
 import { bytesText, memoryBudget } from './memory-budget.ts';
 import { type MemoryPlan, type PlanRequest, planAsConfigured, planMemory } from './memory-plan.ts';
+import type { PreviewShapes } from './preview-memory.ts';
 import { stepShapes } from './step-shapes.ts';
 
 export interface RunMemory {
@@ -16,10 +18,24 @@ export interface RunMemory {
   /** How many parts of 75 tokens captions have: each number that occurs. */
   readonly chunks: readonly number[];
   readonly memory: MemoryModel;
+  /** Counts the tokens of prompts. */
+  readonly tokenizer: ClipTokenizer;
 }
 
-function requestOf({ lora, data, train }: Config, run: RunMemory): PlanRequest {
-  const { checkpoint, layouts, samples, chunks, memory } = run;
+/** The previews of a run; a prompt is as long as its negative one. */
+function previewShapes({ preview, train }: Config, tokenizer: ClipTokenizer): PreviewShapes | null {
+  const { enabled, prompts, width, height, everySteps } = preview;
+  if (!enabled || prompts.length === 0) return null;
+  const options = { maxTokens: train.maxTokens, emphasis: true };
+  const chunks = prompts.map(({ prompt, negativePrompt }) =>
+    Math.max(...[prompt, negativePrompt].map((text) => tokenizer.chunk(text, options).chunks)),
+  );
+  return { width, height, chunks: [...new Set(chunks)], amidSteps: everySteps !== null };
+}
+
+function requestOf(config: Config, run: RunMemory): PlanRequest {
+  const { lora, data, train } = config;
+  const { checkpoint, layouts, samples, chunks, memory, tokenizer } = run;
   const { batchSize, gradientCheckpointing, clipSkip } = train;
   const { family, shapes, heads, sizes } = checkpoint;
   return {
@@ -34,6 +50,7 @@ function requestOf({ lora, data, train }: Config, run: RunMemory): PlanRequest {
     clipSkip: family.fixedClipSkip ?? Math.min(clipSkip ?? 1, sizes.text.layers),
     memory,
     weights: checkpoint,
+    previews: previewShapes(config, tokenizer),
   };
 }
 

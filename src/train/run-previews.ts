@@ -128,6 +128,7 @@ export class RunPreviews {
   ): Promise<void> {
     const sampler = new PreviewSampler({ ...this.#settings, ...this.#networks });
     try {
+      const latents: Float32Array[] = [];
       for (const [i, request] of requests.entries()) {
         this.#onProgress({
           phase: 'preview',
@@ -135,7 +136,11 @@ export class RunPreviews {
           total: requests.length,
           text: this.#labelOf(step),
         });
-        const png = await encodePng(await sampler.sample(request));
+        latents.push(await sampler.latents(request));
+      }
+      await sampler.endSampling();
+      for (const [i, drawn] of latents.entries()) {
+        const png = await encodePng(await sampler.decode(drawn));
         await writeFileAtomic(join(this.#folder.previewFolder, files[i]!), png);
       }
     } finally {

@@ -55,7 +55,7 @@ async function trainLocked(options: TrainLoraOptions): Promise<TrainResult> {
 
 /** Steps until the end, or until the run is to stop; the state is on disk when it returns. */
 async function trainSteps(run: Run, options: RunOptions): Promise<void> {
-  const { config, plan, state, folder, previews } = run;
+  const { config, plan, state, folder, previews, trainer } = run;
   const steps = new StepLine(run, options);
   let stateAt = Date.now();
   while (state.step < plan.totalSteps) {
@@ -69,7 +69,10 @@ async function trainSteps(run: Run, options: RunOptions): Promise<void> {
     if (!(finished || due !== null || drawn || stopping || stateDue)) continue;
     await steps.settle();
     if (due !== null) await saveAt(due, run, options);
-    if (drawn) await drawPreviews(run, options);
+    if (drawn) {
+      if (!trainer.keepsGraphs) await trainer.releaseGraphs();
+      await drawPreviews(run, options);
+    }
     if (finished || due !== null || stopping || stateDue) {
       await saveState(folder.statePath, run.executor, run.layouts, state, run.fingerprint);
       stateAt = Date.now();
@@ -109,10 +112,11 @@ async function saveAt(path: string, run: Run, { log, onProgress }: RunOptions) {
 
 /** The adapter in its place, the last previews, the curve. */
 async function finish(run: Run, options: RunOptions): Promise<TrainResult> {
-  const { config, plan, state, folder, dataset } = run;
+  const { config, plan, state, folder, dataset, trainer } = run;
   const { dir, name } = config.output;
   const adapterPath = join(dir, finalFileName(name));
   await saveAt(adapterPath, run, options);
+  await trainer.releaseGraphs();
   if (config.preview.after) await drawPreviews(run, options);
   const pictures = await folder.finish(adapterPath, state.history, dataset.samples[0]!.path);
   return {

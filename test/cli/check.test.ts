@@ -1,6 +1,6 @@
 /** @file What `check` tells of a whole run, and how it refuses. */
 
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
@@ -54,6 +54,39 @@ test('the size of the pictures is the base’s where nothing is said', async () 
   writeFileSync(at('run.yaml'), text);
   expect((await check()).out).toMatch(/trained at +512×512, as nothing tells the base's/);
 });
+
+test('previews are part of the memory', async () => {
+  const settings = ['preview.prompts=[a cat]', 'preview.everySteps=1'];
+  const { out } = await check(...settings.flatMap((setting) => ['--set', setting]));
+  expect(out).toMatch(/of which +weights .*, previews \d+(\.\d+)? MB, adapter and AdamW/);
+});
+
+test('a web UI’s root is enough; a checkpoint without a VAE needs one', async () => {
+  const models = at('webui/models');
+  for (const name of ['Stable-diffusion', 'VAE', 'Lora']) {
+    mkdirSync(join(models, name), { recursive: true });
+  }
+  writeFileSync(at('webui/webui.py'), '');
+  mkdirSync(at('webui/modules'), { recursive: true });
+  const isVae = (key: string) => key.startsWith('first_stage_model.');
+  const split = (path: string, isKept: (key: string) => boolean) =>
+    writeTinyCheckpoint(path, (tensors) => {
+      for (const key of tensors.keys()) if (!isKept(key)) tensors.delete(key);
+    });
+  await split(join(models, 'Stable-diffusion/pruned.safetensors'), (key) => !isVae(key));
+  await split(join(models, 'VAE/own.safetensors'), isVae);
+  const settings = [`webui=${at('webui')}`, 'base=pruned.safetensors', 'output.dir=null'];
+  const look = (...more: string[]) =>
+    check(...[...settings, ...more].flatMap((setting) => ['--set', setting]));
+  const without = await look();
+  expect(without.code).toBe(1);
+  expect(without.err).toMatch(/pruned\.safetensors: .*no autoencoder.*vae/);
+  const whole = await look('vae=own.safetensors');
+  expect([whole.code, whole.err]).toEqual([0, '']);
+  expect(whole.out).toMatch(/VAE +.*webui\/models\/VAE\/own\.safetensors/);
+  const printed = await run('train', '--config', at('run.yaml'), '--print-config', '--set', settings[0]!, '--set', 'output.dir=null');
+  expect(printed.out).toContain(`dir: ${join(models, 'Lora')}`);
+}); // biome-ignore format: one line a step
 
 test('an alpha that the adapter’s form hides from web UIs', async () => {
   const { err } = await check('--set', 'output.format=peft', '--set', 'lora.alpha=1');

@@ -43,6 +43,10 @@ async function train(family: FamilyId, ...more: string[]) {
     `base=${at(`${family}.safetensors`)}`,
     `output.dir=${at(family)}`,
     'output.precision=f32',
+    // Scales other than 1, and another one for the kernels.
+    'lora.alpha=3',
+    'lora.convRank=1',
+    'lora.convAlpha=0.5',
     'train.steps=3',
     'train.learningRate=0.05',
     'train.textEncoderLearningRate=0.05',
@@ -84,9 +88,10 @@ async function output(
 ): Promise<Float32Array> {
   const executor = createOnnxExecutor({ parameters, threads: 1 });
   const g = new GraphBuilder();
-  const modules = targetModules(base);
+  const modules = targetModules(base, { convolutions: true });
+  const ranks = { rank: 2, alpha: 3, convRank: 1, convAlpha: 0.5 };
   const layouts = adapter
-    ? (['unet', 'text_encoder'] as const).map((group) => loraLayout(group, modules, { rank: 2 }))
+    ? (['unet', 'text_encoder'] as const).map((group) => loraLayout(group, modules, ranks))
     : [];
   for (const layout of layouts) {
     const factors = modules.map(({ name }) => {
@@ -94,7 +99,8 @@ async function output(
         const key = `${name}.${part}.weight`;
         return f32(adapter!.entries.get(key)!.shape, adapter!.readF32Sync(key));
       };
-      return { name, down: tensor('lora_down'), up: tensor('lora_up'), alpha: 2 };
+      const alpha = adapter!.readF32Sync(`${name}.alpha`)[0]!;
+      return { name, down: tensor('lora_down'), up: tensor('lora_up'), alpha };
     });
     const values = loraValues(layout, factors, adapter!.path);
     executor.writeVariable(layout.variable, f32([layout.size], values));
@@ -129,7 +135,8 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     const { code, out, err } = await train(
       family,
       ...settings,
-      'preview.prompts=[a zibbo]',
+      'data.emphasis=true',
+      'preview.prompts=[a (zibbo:1.2)]',
       'preview.steps=2',
     );
     expect([code, err.match(/warning/)]).toEqual([0, null]);
@@ -138,7 +145,7 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     expect(adapter.metadata.get('ss_base_model_version')).toBe(version);
     expect(adapter.metadata.get('ss_v2')).toBe(v2);
     const base = await openSafetensors(at(`${family}.safetensors`));
-    const modules = targetModules(openCheckpoint(base));
+    const modules = targetModules(openCheckpoint(base), { convolutions: true });
     expect(adapter.entries.size).toBe(3 * modules.length);
     const moved = modules.filter(({ name }) =>
       adapter.readF32Sync(`${name}.lora_up.weight`).some((value) => value !== 0),
@@ -156,7 +163,9 @@ describe.each(families)('%s', (family, card, version, v2, settings) => {
     const file = await openSafetensors(at(`${family}.safetensors`));
     const adapter = await openSafetensors(at(`${family}/zibbo.safetensors`));
     const base = openCheckpoint(file);
-    const names = new Map(targetModules(base).map(({ name, path }) => [name, path]));
+    const modules = targetModules(base, { convolutions: true });
+    const names = new Map(modules.map(({ name, path }) => [name, path]));
+    expect(adapter.entries.size).toBe(3 * names.size);
     const before = await output(base, base, null);
     const trained = await output(base, base, adapter);
     const merged = await output(base, mergedWeights(base, adapter, names), null);

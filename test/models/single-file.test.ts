@@ -9,7 +9,7 @@ import { modelTensorShapes } from '../../src/models/tensor-shapes.ts';
 import type { DType } from '../../src/tensor/dtype.ts';
 import { type Shape, sizeOf } from '../../src/tensor/shape.ts';
 import { UserError } from '../../src/tensor/user-error.ts';
-import { sd15Sizes, tinySizes } from './sd1/sd15-facts.ts';
+import { sd15Sizes, sd15Weights, tinySizes } from './sd1/sd15-facts.ts';
 
 interface TestFile extends CheckpointFile {
   readonly entries: Map<string, { dtype: DType | null; stored: string; shape: Shape }>;
@@ -84,6 +84,27 @@ test('what published files have beside the weights is no matter', () => {
   extra('somebody.elses.weight');
   expect(openCheckpoint(file).unknownKeys).toEqual(['somebody.elses.weight']);
 });
+
+/** What the published file of SD 1.5 holds beside the weights. */
+const sd15Buffers: readonly (readonly [string, Shape])[] = [
+  ['cond_stage_model.transformer.text_model.embeddings.position_ids', [1, 77]],
+  ['model_ema.decay', []],
+  ['model_ema.num_updates', []],
+  ...[
+    'alphas_cumprod', 'alphas_cumprod_prev', 'betas', 'log_one_minus_alphas_cumprod', 'posterior_log_variance_clipped', 'posterior_mean_coef1',
+    'posterior_mean_coef2', 'posterior_variance', 'sqrt_alphas_cumprod', 'sqrt_one_minus_alphas_cumprod', 'sqrt_recip_alphas_cumprod', 'sqrt_recipm1_alphas_cumprod',
+  ].map((key) => [key, [1000]] as const),
+]; // biome-ignore format: a table
+
+test('SD 1.5 as published opens with every weight in its place, and no key unknown', () => {
+  const weights = sd15Weights();
+  const file = fileOf([...weights.map(({ key, shape }) => [key, shape] as const), ...sd15Buffers]);
+  expect(file.entries.size).toBe(1145);
+  const { family, sizes, unknownKeys, places } = openCheckpoint(file);
+  expect([family.id, sizes, unknownKeys]).toEqual(['sd1', sd15Sizes, []]);
+  const ours = Array.from(places, ([name, { key, shape }]) => `${name} ${key} ${shape}`);
+  expect(ours.sort()).toEqual(weights.map(({ name, key, shape }) => `${name} ${key} ${shape}`).sort());
+}); // biome-ignore format: one line a claim
 
 test('NovelAI keys load', () => {
   const file = renamed(checkpoint(), (key) => key.replace('.text_model.', '.'));

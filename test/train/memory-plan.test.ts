@@ -1,6 +1,6 @@
 /** @file The fastest way that fits a budget. */
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { UserError } from '../../src/tensor/user-error.ts';
 import { memoryBudget } from '../../src/train/memory-budget.ts';
 import {
@@ -12,6 +12,9 @@ import {
 import { partSizes, stepShapes } from '../../src/train/step-shapes.ts';
 import { arrayMemory } from './array-memory.ts';
 import { tinyLayouts, tinyModel } from './tiny-training.ts';
+
+// Graphs are lowered without being run; on a busy machine that takes a while.
+vi.setConfig({ testTimeout: 60_000 });
 
 const samples = [
   { bucket: { width: 256, height: 256 }, repeats: 4, prior: false },
@@ -77,6 +80,32 @@ test('checkpointing that is asked for stays', () => {
   const plan = planMemory(request(true), 1e12, 'so much');
   expect([plan.gradientCheckpointing, plan.microBatch]).toEqual([true, 4]);
   expect(planAsConfigured(request(true)).estimate.total).toBe(bytesOf(true, 4));
+});
+
+test('previews are counted: beside steps whose graphs stay, or in their place', () => {
+  const way = {
+    gradientCheckpointing: false,
+    microBatch: 1,
+    halfWeights: false,
+    keepsGraphs: true,
+  };
+  const drawn = { width: 256, height: 256, chunks: [1], amidSteps: true };
+  const of = (previews: PlanRequest['previews'], keepsGraphs = true) =>
+    estimateWay({ ...request(), previews: previews ?? null }, { ...way, keepsGraphs });
+  const none = of(null);
+  expect(none.previews).toBe(0);
+  const beside = of(drawn);
+  expect(beside.total).toBe(none.total + beside.previews);
+  expect(of({ ...drawn, width: 512 }).previews).toBeGreaterThan(1.5 * beside.previews);
+  // A second length of prompts is a second graph of the UNet; the decoder may still be the larger part.
+  expect(of({ ...drawn, chunks: [1, 2, 3] }).previews).toBeGreaterThanOrEqual(beside.previews);
+  // Drawn before and after the steps, or with their graphs given back: only what is more counts.
+  for (const instead of [of({ ...drawn, amidSteps: false }), of(drawn, false)]) {
+    expect(instead.previews).toBeLessThan(beside.previews);
+    expect(instead.previews).toBeGreaterThan(0);
+  }
+  const refuse = () => planMemory({ ...request(), previews: drawn }, 1e6, 'it is 1MB');
+  expect(refuse).toThrow(/previews \d+ MB.*set preview\.width and preview\.height below 256×256/);
 });
 
 test('what cannot fit is refused with the figures', () => {

@@ -2,6 +2,7 @@
 
 import type { Config } from '../../config/resolve-config.ts';
 import { type Size, sizeText } from '../../data/buckets.ts';
+import type { ClipTokenizer } from '../../models/clip-tokenizer.ts';
 import type { MemoryModel } from '../../runtime/executor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { freeMemory } from '../../train/memory-budget.ts';
@@ -48,6 +49,7 @@ export async function checkMemory(
   { model, layouts }: BaseReport,
   buckets: readonly BucketVisits[],
   { uses }: CaptionReport,
+  tokenizer: ClipTokenizer,
   config: Config,
 ): Promise<MemoryReport> {
   if (!model || buckets.length === 0 || uses.length === 0 || layouts.length === 0) return nothing;
@@ -58,7 +60,7 @@ export async function checkMemory(
   if (typeof memory === 'string') return { ...nothing, problems: [memory] };
   const samples = buckets.map(({ bucket, visits }) => ({ bucket, repeats: visits, prior: false }));
   const chunks = [...new Set(uses.map((use) => use.chunks))];
-  const run: RunMemory = { checkpoint: model, layouts, samples, chunks, memory };
+  const run: RunMemory = { checkpoint: model, layouts, samples, chunks, memory, tokenizer };
   let plan: MemoryPlan | null;
   try {
     plan = limitedMemory(config, run);
@@ -79,7 +81,7 @@ function factsOf(
   config: Config,
   { onGpu }: MemoryModel,
 ): [string, string][] {
-  const { weights, adapter, activations, program, total } = plan.estimate;
+  const { weights, adapter, activations, previews, program, total } = plan.estimate;
   const { bucket } = buckets.reduce((a, b) => (areaOf(b.bucket) > areaOf(a.bucket) ? b : a));
   const { microBatch, budget } = plan;
   const batch = microBatch > 1 ? `${microBatch} × ${sizeText(bucket)}` : sizeText(bucket);
@@ -92,6 +94,7 @@ function factsOf(
       [
         `weights ${formatBytes(weights)}`,
         `activations ${formatBytes(activations)}`,
+        ...(previews > 0 ? [`previews ${formatBytes(previews)}`] : []),
         `adapter and AdamW ${formatBytes(adapter)}`,
         `program ${formatBytes(program)}`,
       ].join(', '),

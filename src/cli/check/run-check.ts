@@ -109,12 +109,13 @@ export async function runCheck(
   const config = sizeConfig(loaded.config, base.resolution);
   const data = await checkData(config);
   const { maxTokens } = config.train;
-  const captions = checkCaptions(data.samples, createClipTokenizer(), {
+  const tokenizer = createClipTokenizer();
+  const captions = checkCaptions(data.samples, tokenizer, {
     maxTokens,
     captionSeparator: config.data.captionSeparator,
     emphasis: config.data.emphasis,
   });
-  const memory = await checkMemory(base, data.buckets, captions, config);
+  const memory = await checkMemory(base, data.buckets, captions, tokenizer, config);
   const page = {
     base: base.facts,
     data,

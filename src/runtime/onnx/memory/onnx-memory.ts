@@ -1,7 +1,13 @@
 /** @file The memory of the executor on ONNX Runtime, before a graph is compiled. */
 
 import type { MemoryModel } from '../../executor.ts';
-import { bytesPerNode, perBufferByte, perWeightByte, programBytes } from './calibration.ts';
+import {
+  bytesPerNode,
+  perBufferByte,
+  perDrawnByte,
+  perWeightByte,
+  programBytes,
+} from './calibration.ts';
 import { graphMemory } from './graph-memory.ts';
 
 /**
@@ -23,9 +29,10 @@ export function onnxMemory(convBlock = 16): MemoryModel {
         ...(halfWeights && { halfTypeOf: (name: string) => source?.half?.(name)?.type }),
       };
       const { weights, buffers, nodes } = graphMemory(graph, options);
+      const perByte = graph.updates.size > 0 ? perBufferByte : perDrawnByte;
       return {
         weights: perWeightByte * weights,
-        buffers: perBufferByte * buffers + bytesPerNode * nodes,
+        buffers: perByte * buffers + bytesPerNode * nodes,
       };
     },
   };
