@@ -24,7 +24,7 @@ function requestOf({ lora, train }: Config, run: RunMemory): PlanRequest {
   const { family, shapes, heads, sizes } = checkpoint;
   return {
     // What is predicted makes no difference here.
-    model: { family, shapes, heads, predictionType: 'epsilon' },
+    model: { family, shapes, heads, predictionType: 'epsilon', joinsLayers: memory.joinsLayers },
     layouts,
     shapesOf: (microBatch) =>
       stepShapes(samples, { batchSize, microBatch, chunks, trainsText: lora.textEncoder }),
