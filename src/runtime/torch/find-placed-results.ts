@@ -8,7 +8,7 @@ import type { Graph, Node, NodeOf } from '../../graph/ops.ts';
 import type { Shape } from '../../tensor/shape.ts';
 
 /** Where a value goes: its part of a concatenation. */
-export interface Destination {
+interface Destination {
   readonly whole: NodeOf<'concat'> & Node;
   /** Along the concatenation's dimension. */
   readonly start: number;
