@@ -98,7 +98,19 @@ const wholesIn = (argument: Argument | undefined): number[] => {
 
 /** Operations whose result has the layout of their first image of full size. */
 const elementwise = new Set([
-  ...['mul', 'div', 'exp', 'sqrt', 'sigmoid', 'silu', 'silu_backward', 'gelu', 'gelu_backward'],
+  ...[
+    'mul',
+    'gt',
+    'where',
+    'div',
+    'exp',
+    'sqrt',
+    'sigmoid',
+    'silu',
+    'silu_backward',
+    'gelu',
+    'gelu_backward',
+  ],
   ...['subtract', 'to', 'clone'],
 ]);
 

@@ -116,6 +116,8 @@ export interface MemoryModel {
   readonly program: number;
   /** The memory is a GPU's, not the machine's. */
   readonly onGpu: boolean;
+  /** As the executor's. */
+  readonly joinsLayers?: boolean;
   /** How often each variable is held. */
   readonly copiesOfVariables: number;
   /** Whether all graphs take their buffers from one pool; else each keeps its own. */

@@ -40,7 +40,7 @@ function requestOf(config: Config, run: RunMemory): PlanRequest {
   const { family, shapes, heads, sizes } = checkpoint;
   return {
     // What is predicted makes no difference here.
-    model: { family, shapes, heads, predictionType: 'epsilon' },
+    model: { family, shapes, heads, predictionType: 'epsilon', joinsLayers: memory.joinsLayers },
     layouts,
     shapesOf: (microBatch) =>
       stepShapes(samples, { batchSize, microBatch, chunks, trainsText: lora.textEncoder }),

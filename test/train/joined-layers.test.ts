@@ -20,7 +20,6 @@ import { torchMissing } from '../helpers/executors.ts';
 import { randomTensor, tinyModel, tinyParameters } from './tiny-training.ts';
 
 const size = { batch: 2, height: 4, width: 4 };
-const options = { clipSkip: 1, gradientCheckpointing: false };
 const all = targetModules(tinyModel, { convolutions: true });
 const unet = all.filter(({ group }) => group === 'unet');
 
@@ -32,10 +31,11 @@ const layoutsOf = (modules: readonly TargetModule[]) =>
 
 type Layouts = ReturnType<typeof layoutsOf>;
 
-function graphOf(layouts: Layouts, joinsLayers: boolean): Graph {
+function graphOf(layouts: Layouts, joinsLayers: boolean, gradientCheckpointing = false): Graph {
   const trainsText = layouts.some(({ group }) => group === 'text_encoder');
   const shape = { ...size, text: trainsText ? { chunks: 1 } : { tokens: 5 } };
   const model = { ...tinyModel, joinsLayers };
+  const options = { clipSkip: 1, gradientCheckpointing };
   return runPasses(gradientGraph(model, layouts, shape, options), { verify: true });
 }
 
@@ -58,7 +58,12 @@ function feedsOf(graph: Graph): Record<string, Tensor> {
   return feeds;
 }
 
-async function gradientsOf(executor: Executor, layouts: Layouts, joinsLayers: boolean) {
+async function gradientsOf(
+  executor: Executor,
+  layouts: Layouts,
+  joinsLayers: boolean,
+  checkpointing = false,
+) {
   startGuard(executor);
   for (const [i, layout] of layouts.entries()) {
     // Small: large ones would blow up what is rounded.
@@ -66,7 +71,7 @@ async function gradientsOf(executor: Executor, layouts: Layouts, joinsLayers: bo
     executor.writeVariable(layout.variable, f32([layout.size], factors));
     executor.writeVariable(gradientVariable(layout), f32([layout.size]));
   }
-  const graph = graphOf(layouts, joinsLayers);
+  const graph = graphOf(layouts, joinsLayers, checkpointing);
   const { loss } = await (await executor.compile(graph)).run(feedsOf(graph));
   const gradients = layouts.map((layout) => executor.readVariable(gradientVariable(layout)).data);
   await executor.dispose();
@@ -91,18 +96,19 @@ const engines = {
     : {}),
 };
 
-const choices: readonly (readonly [string, readonly TargetModule[]])[] = [
-  ['all layers', all],
-  ['linear layers of the UNet', unet.filter(({ kind }) => kind === 'linear')],
+const choices: readonly (readonly [string, readonly TargetModule[], boolean])[] = [
+  ['all layers', all, false],
+  ['all layers of the UNet, with checkpointing', unet, true],
+  ['linear layers of the UNet', unet.filter(({ kind }) => kind === 'linear'), false],
   // Without one of three a product cannot be joined.
-  ['all but the keys', unet.filter(({ path }) => !path.includes('to_k'))],
+  ['all but the keys', unet.filter(({ path }) => !path.includes('to_k')), false],
 ];
 
-describe.each(choices)('an adapter of %s', (_, modules) => {
+describe.each(choices)('an adapter of %s', (_, modules, checkpointing) => {
   test.each(Object.entries(engines))('%s', { timeout: 60_000 }, async (_name, create) => {
     const layouts = layoutsOf(modules);
     const expected = await gradientsOf(reference(), layouts, false);
-    const joined = await gradientsOf(create(), layouts, true);
+    const joined = await gradientsOf(create(), layouts, true, checkpointing);
     expect([joined.loss]).toBeAllClose([expected.loss], { rtol: 1e-5, atol: 0 });
     for (const [i, gradient] of joined.gradients.entries()) {
       const largest = expected.gradients[i]!.reduce((max, v) => Math.max(max, Math.abs(v)), 0);

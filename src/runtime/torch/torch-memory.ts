@@ -26,6 +26,7 @@ export function torchMemory(device: TorchDevice, compute: ComputeType): MemoryMo
   return {
     program: device.kind === 'cpu' ? programBytes : gpuContextBytes,
     onGpu: device.kind !== 'cpu',
+    joinsLayers: true,
     copiesOfVariables: 1,
     sharesBuffers: true,
     keepsHalfWeights: false,

@@ -1,0 +1,68 @@
+/** @file One training step of a published model as it would be on a GPU, without one: what it launches and holds. */
+
+import { runPasses } from '../src/graph/passes/run-passes.ts';
+import { loraLayout } from '../src/lora/lora-layout.ts';
+import { targetModules } from '../src/lora/target-modules.ts';
+import { families } from '../src/models/families.ts';
+import type { FamilyId } from '../src/models/model-family.ts';
+import { modelTensorShapes } from '../src/models/tensor-shapes.ts';
+import { cudaKernels } from '../src/runtime/torch/attention-trials.ts';
+import { lowerGraph } from '../src/runtime/torch/lower-graph.ts';
+import type { AttentionSizes } from '../src/runtime/torch/rules/rule.ts';
+import { gradientGraph } from '../src/train/lora-step.ts';
+import { publishedSizes } from './published-sizes.ts';
+import { type Trace, traceCalls } from './trace-calls.ts';
+
+export interface TracedStep extends Trace {
+  /** Of the library; many only show a tensor in another way. */
+  readonly calls: number;
+  /** Calls that compute or copy, and copies inside of them. */
+  readonly launches: number;
+}
+
+export interface StepSize {
+  /** Pixels of each side. */
+  readonly resolution: number;
+  readonly batch: number;
+  readonly rank: number;
+  readonly checkpointing?: boolean;
+}
+
+/** What lowering asks of a GPU: bf16, flash attention, norms of row-major images. */
+const target = {
+  compute: 'bf16',
+  attention: (sizes: AttentionSizes) => cudaKernels(sizes, 'bf16')[0]!,
+  channelsLast: true,
+  normsTakeChannelsLast: false,
+  addsProducts: true,
+} as const;
+
+/** Any codes will do: nothing is called. */
+const codes = {
+  dtypeCodes: { f32: 6, bf16: 15, f16: 5, i32: 3, i64: 4, bool: 11 },
+  memoryFormats: { contiguous: 0, channelsLast: 2 },
+};
+
+/** The gradient of the UNet's factors, from cached latents and text. */
+export function traceStep(family: FamilyId, size: StepSize): TracedStep {
+  const { resolution, batch, rank, checkpointing = false } = size;
+  const shapes = modelTensorShapes(publishedSizes[family]);
+  const model = {
+    family: families[family],
+    shapes,
+    predictionType: 'epsilon',
+    joinsLayers: true,
+  } as const;
+  const layout = loraLayout('unet', targetModules(model, { textEncoder: false }), { rank });
+  const side = resolution / 8;
+  const graph = gradientGraph(
+    model,
+    [layout],
+    { batch, height: side, width: side, text: { tokens: 77 } },
+    { clipSkip: 1, gradientCheckpointing: checkpointing },
+  );
+  const lowered = lowerGraph(runPasses(graph), target, codes);
+  const trace = traceCalls(lowered);
+  const launches = [...trace.kernels.values()].reduce((a, b) => a + b, 0);
+  return { ...trace, calls: lowered.calls.length, launches };
+}
