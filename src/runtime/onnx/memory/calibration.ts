@@ -11,7 +11,7 @@ export const programBytes = 170e6;
 export const bytesPerNode = 10e3;
 
 /** Held for a byte of weights: reading a tensor leaves gaps in the heap. */
-export const perWeightByte = 1.04;
+export const perWeightByte = 1.08;
 
 /** Held for a byte of buffers: threads have working memory of their own inside products and convolutions. */
 export const perBufferByte = 1.15;

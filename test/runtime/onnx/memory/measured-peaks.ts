@@ -44,28 +44,29 @@ const of = (family: FamilyId, size: 'full' | 'small', isRun: boolean, rows: read
 export const measuredPeaks: readonly MeasuredPeak[] = [
   ...of('sd1', 'full', false, [
     [256, 1, false, 6.45],
-    [256, 2, false, 7.01],
+    [256, 2, false, 6.98],
     [512, 1, false, 8.78],
     [256, 1, true, 4.28],
-    [512, 1, true, 5.71],
-    // Measured after the fit.
-    [384, 2, true, 5.65],
+    [512, 1, true, 5.33],
+    [384, 2, true, 5.38],
   ]),
   ...of('sd1', 'full', true, [
-    [512, 1, false, 9.56],
-    [256, 1, true, 5.09],
+    [512, 1, false, 9.54],
+    [256, 1, true, 4.99],
+    [512, 1, true, 6.02],
+    [512, 1, true, 4.48, true],
   ]),
-  ...of('sd2', 'full', false, [[512, 1, true, 5.5]]),
+  ...of('sd2', 'full', false, [[512, 1, true, 5.22]]),
   ...of('sdxl', 'full', false, [
-    [512, 1, true, 12.51],
-    [512, 1, true, 8.17, true],
+    [512, 1, true, 12.5],
+    [512, 1, true, 7.87, true],
   ]),
   ...of('sd1', 'small', false, [
     [256, 1, false, 0.407],
-    [512, 1, false, 1.128],
-    [512, 4, false, 3.309],
-    [512, 8, false, 6.397],
-    [512, 4, true, 3.238],
+    [512, 1, false, 0.65],
+    [512, 4, false, 1.14],
+    [512, 8, false, 1.86],
+    [512, 4, true, 0.91],
   ]),
   ...of('sdxl', 'small', false, [
     [256, 1, false, 0.274],
