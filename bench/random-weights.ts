@@ -56,8 +56,33 @@ export function fillRandom<T extends Float32Array | Uint16Array>(
   return out;
 }
 
-/** A weight in f32; the same values for the same name and seed. */
+/** So many values are drawn for each bound: a prime number, so that no two rows of a weight are equal. */
+const repeated = 1048573;
+const blocks = new Map<number, Float32Array>();
+
+function blockOf(bound: number): Float32Array {
+  let block = blocks.get(bound);
+  if (!block) {
+    block = fillRandom(new Float32Array(repeated), drawTable({ bound }), `block ${bound}`, 0);
+    blocks.set(bound, block);
+  }
+  return block;
+}
+
+/**
+ * A weight in f32; the same values for the same name and seed. Those of all weights with one bound are
+ * taken from one block, each from a place of its own: to draw two thousand million takes too long.
+ */
 export function randomWeight(name: string, shape: Shape, seed: number): Float32Array {
   const values = new Float32Array(sizeOf(shape));
-  return fillRandom(values, drawTable(drawOf(name, shape)), name, seed);
+  const draw = drawOf(name, shape);
+  if ('value' in draw) return values.fill(draw.value);
+  const block = blockOf(draw.bound);
+  let from = seedOf(`${seed} ${name}`) % repeated;
+  for (let at = 0; at < values.length; from = 0) {
+    const part = block.subarray(from, from + values.length - at);
+    values.set(part, at);
+    at += part.length;
+  }
+  return values;
 }
