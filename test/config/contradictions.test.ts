@@ -50,8 +50,9 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['preview steps', ['preview.everySteps=5'], 'preview.prompts is empty'],
   ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
   ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
-  ['torch device', ['device.torchDevice=cpu'], 'device.torchDevice'],
-  ['precision', ['device.precision=bf16'], 'device.executor is onnx'],
+  ['torch device', ['device.executor=onnx', 'device.torchDevice=cpu'], 'device.torchDevice'],
+  ['two devices', ['device.provider=webgpu', 'device.torchDevice=cuda'], 'give one of them'],
+  ['precision', ['device.executor=onnx', 'device.precision=bf16'], 'executor is onnx'],
   [
     'memory of plain loops',
     ['device.executor=reference', 'device.memory=8GB'],

@@ -39,7 +39,7 @@ test('the smallest configuration gets all defaults', () => {
   });
   expect(config.preview).toMatchObject({ enabled: false, prompts: [], width: 512, height: 512 });
   expect(config.device).toEqual({
-    executor: 'onnx',
+    executor: 'auto',
     provider: 'cpu',
     torchDevice: 'auto',
     precision: 'auto',
