@@ -12,7 +12,7 @@ import { fedText, type NetworkModel, unetFeeds, wholeFrame } from '../src/models
 import type { Executable, Executor, Values } from '../src/runtime/executor.ts';
 import { Rng } from '../src/tensor/rng.ts';
 import { type Shape, sizeOf } from '../src/tensor/shape.ts';
-import { f32 } from '../src/tensor/tensor.ts';
+import { f32, type Tensor } from '../src/tensor/tensor.ts';
 import { adamwCorrections, adamwDefaults } from '../src/train/adamw.ts';
 import {
   gradientGraph,
@@ -47,7 +47,7 @@ export interface StepTimes {
 
 const learningRate = 1e-4;
 const tokens = 77;
-/** Batches of latents and text that steps take in turn, as the peer's. */
+/** As many as the peer has. */
 const cachedBatches = 4;
 const schedule = stableDiffusionSchedule();
 
@@ -76,6 +76,10 @@ export function stepGraph(model: NetworkModel, layout: LoraLayout, sizes: StepSi
   });
 }
 
+/** The same for all batches, as the peer has it. */
+const pooledText = (shape: Shape, seed: number) =>
+  f32(shape, new Rng(seed, 'bench-pooled').normals(sizeOf(shape)));
+
 /** What a cache would hold. */
 function cachedBatch(model: NetworkModel, sizes: StepSizes, seed: number, index: number): Values {
   const { batch, resolution } = sizes;
@@ -85,7 +89,7 @@ function cachedBatch(model: NetworkModel, sizes: StepSizes, seed: number, index:
   return {
     latents: normals([batch, 4, resolution / 8, resolution / 8]),
     context: normals(text.context.shape),
-    ...(text.pooled ? { pooled: normals(text.pooled.shape) } : {}),
+    ...(text.pooled ? { pooled: pooledText(text.pooled.shape, seed) } : {}),
   };
 }
 
@@ -93,13 +97,14 @@ function cachedBatch(model: NetworkModel, sizes: StepSizes, seed: number, index:
 export class TrainingStep {
   readonly layout: LoraLayout;
   readonly graph: Graph;
+  /** Batches of latents and text that steps take in turn. */
+  readonly cache: readonly Values[];
   /** Of each step so far. */
   readonly losses: number[] = [];
   readonly #model: NetworkModel;
   readonly #sizes: StepSizes;
   readonly #seed: number;
   readonly #executor: Executor;
-  readonly #cache: readonly Values[];
   #gradients: Executable | undefined;
   #optimizer: Executable | undefined;
 
@@ -110,7 +115,7 @@ export class TrainingStep {
     this.#executor = executor;
     this.layout = unetLayout(model, sizes.rank);
     this.graph = stepGraph(model, this.layout, sizes);
-    this.#cache = Array.from({ length: cachedBatches }, (_, i) =>
+    this.cache = Array.from({ length: cachedBatches }, (_, i) =>
       cachedBatch(model, sizes, seed, i),
     );
   }
@@ -127,16 +132,23 @@ export class TrainingStep {
     this.#optimizer = await this.#executor.compile(optimizerGraph([layout], adamwDefaults));
   }
 
-  /** What the gradient graph is fed at a step, from 0. */
-  feeds(step: number): Values {
+  /** What a step draws, from 0. */
+  draws(step: number): { readonly timesteps: readonly number[]; readonly noise: Tensor<'f32'> } {
     const { batch, resolution } = this.#sizes;
     const rng = new Rng(this.#seed, 'bench-step', step);
     const timesteps = Array.from({ length: batch }, () => rng.integer(trainTimesteps));
     const shape = [batch, 4, resolution / 8, resolution / 8];
+    return { timesteps, noise: f32(shape, rng.normals(sizeOf(shape))) };
+  }
+
+  /** What the gradient graph is fed at a step, from 0. */
+  feeds(step: number): Values {
+    const { batch, resolution } = this.#sizes;
+    const { timesteps, noise } = this.draws(step);
     const frame = wholeFrame({ width: resolution, height: resolution });
     return {
-      ...this.#cache[step % cachedBatches]!,
-      noise: f32(shape, rng.normals(sizeOf(shape))),
+      ...this.cache[step % this.cache.length]!,
+      noise,
       weight: f32([batch], new Float32Array(batch).fill(1)),
       ...coefficientTensors(schedule, timesteps),
       ...unetFeeds(this.#model, timesteps, new Array(batch).fill(frame)),
