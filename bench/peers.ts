@@ -17,7 +17,8 @@ import { parseArgs, promisify } from 'node:util';
 import { type BenchCase, parseCase } from './cases.ts';
 import { type CurveDifference, compareCurves } from './compare-curves.ts';
 import { cudaIndex, DeviceMemoryWatch } from './device-memory.ts';
-import { type Summary, summarize } from './statistics.ts';
+import type { CaseResult, Figures } from './peer-figures.ts';
+import { summarize } from './statistics.ts';
 import { writeStart } from './write-start.ts';
 
 const { values: options } = parseArgs({
@@ -43,6 +44,8 @@ const { values: options } = parseArgs({
     'no-spinning': { type: 'boolean', default: false },
     /** Lets the peer draw its own weights and noise: then its losses are not compared. */
     'own-start': { type: 'boolean', default: false },
+    /** Most seconds of each run of a side; what takes longer is given up. */
+    limit: { type: 'string', default: '3600' },
     /** A file for all figures. */
     json: { type: 'string' },
   },
@@ -57,21 +60,6 @@ const lossesFile = join(folder, 'losses.json');
 
 const peerTypes: Readonly<Record<string, string>> = { f32: 'fp32', bf16: 'bf16', f16: 'fp16' };
 
-/** What one process tells. */
-interface Figures {
-  readonly step_s: Summary;
-  readonly peak_rss_gib: number;
-  readonly cpu_s_per_step?: Summary;
-  readonly host?: { readonly cpu_s_per_step: Summary };
-  /** Of the peer: its allocator's own count. */
-  readonly cuda?: { readonly peak_allocated_gib: number; readonly peak_reserved_gib: number };
-  readonly floor?: { readonly floor_s: number; readonly matmul_gflops: number } | null;
-  readonly flops?: number;
-  readonly losses?: readonly number[];
-  /** Most MiB of the whole GPU in use meanwhile. */
-  readonly gpuMib?: number;
-}
-
 type Side = 'ours' | `peer ${string}`;
 
 const processorOf = (figures: Figures) =>
@@ -83,7 +71,7 @@ async function figuresOf(command: string, args: readonly string[]): Promise<Figu
   const index = cudaIndex(options.device);
   const watch = index === undefined ? undefined : new DeviceMemoryWatch(index);
   try {
-    await run(command, args, { env, maxBuffer: 2 ** 26 });
+    await run(command, args, { env, maxBuffer: 2 ** 26, timeout: 1000 * Number(options.limit) });
   } catch (error) {
     const { stderr } = error as { readonly stderr?: string };
     throw new Error(
@@ -162,58 +150,55 @@ function curveText({ steps, mean, largest, lastRatio, agrees }: CurveDifference)
   );
 }
 
-interface CaseResult {
-  readonly case: string;
-  readonly sides: Readonly<Record<string, readonly Figures[]>>;
-  readonly failed: readonly string[];
-  readonly ratios: Readonly<Record<string, { readonly time: number; readonly memory: number }>>;
-  readonly curves: Readonly<Record<string, CurveDifference>>;
-}
-
-function describe(
-  bench: BenchCase,
+/** Ratios to ours, and how far the losses are from ours. */
+function compared(
   sides: ReadonlyMap<Side, Figures[]>,
-): Omit<CaseResult, 'case' | 'failed'> {
+): Pick<CaseResult, 'sides' | 'ratios' | 'curves'> {
   const ratios: Record<string, { time: number; memory: number }> = {};
   const curves: Record<string, CurveDifference> = {};
   const own = sides.get('ours');
-  print(`${bench.name}, ${options.precision}, rank ${options.rank}:`);
-  for (const [side, rounds] of sides) {
-    const time = median(rounds, ({ step_s }) => step_s.median);
-    const { gib, what } = memoryOf(rounds);
-    let versus = '';
-    if (own && side !== 'ours') {
-      const ratio = {
-        time: time / median(own, ({ step_s }) => step_s.median),
-        memory: memoryOf(own).gib / gib,
-      };
-      ratios[side] = ratio;
-      versus = `; we are ${ratio.time.toFixed(2)}× as fast, with ${(100 * ratio.memory).toFixed(0)} % of its memory`;
-    }
-    const allocated = rounds[0]?.cuda
-      ? `, its allocator ${rounds[0].cuda.peak_allocated_gib.toFixed(2)} GiB`
-      : '';
-    print(
-      `  ${side.padEnd(22)} ${time.toFixed(4)} s/step, ${(bench.batch / time).toFixed(2)} images/s, ` +
-        `processor ${median(rounds, processorOf).toFixed(2)} s, ${what} ${gib.toFixed(2)} GiB at most${allocated}${versus}`,
-    );
-    const [mine, other] = [own?.[0]?.losses, rounds[0]?.losses];
-    if (side !== 'ours' && mine && other) {
-      curves[side] = compareCurves(mine, other, options.precision);
-      print(`    ${curveText(curves[side])}`);
-    }
-  }
-  const [first] = own ?? [];
-  if (first?.floor && first.flops) {
-    print(
-      `  floor                  ${first.floor.floor_s.toFixed(4)} s: ${(first.flops / 1e12).toFixed(3)} TFLOP at ` +
-        `${(first.floor.matmul_gflops / 1000).toFixed(3)} TFLOP/s, the matrix product measured here`,
-    );
+  for (const [side, rounds] of own ? sides : []) {
+    if (side === 'ours') continue;
+    const timeOf = (of: readonly Figures[]) => median(of, ({ step_s }) => step_s.median);
+    ratios[side] = {
+      time: timeOf(rounds) / timeOf(own!),
+      memory: memoryOf(own!).gib / memoryOf(rounds).gib,
+    };
+    const [mine, other] = [own![0]!.losses, rounds[0]!.losses];
+    if (mine && other) curves[side] = compareCurves(mine, other, options.precision);
   }
   return { sides: Object.fromEntries(sides), ratios, curves };
 }
 
-async function compareCase(name: string): Promise<CaseResult> {
+function printSide(bench: BenchCase, side: string, { sides, ratios, curves }: CaseResult): void {
+  const rounds = sides[side]!;
+  const time = median(rounds, ({ step_s }) => step_s.median);
+  const { gib, what } = memoryOf(rounds);
+  const [ratio, curve, cuda] = [ratios[side], curves[side], rounds[0]!.cuda];
+  print(
+    `  ${side.padEnd(22)} ${time.toFixed(4)} s/step, ${(bench.batch / time).toFixed(2)} images/s, ` +
+      `processor ${median(rounds, processorOf).toFixed(2)} s, ${what} ${gib.toFixed(2)} GiB at most` +
+      (cuda ? `, its allocator ${cuda.peak_allocated_gib.toFixed(2)} GiB` : '') +
+      (ratio
+        ? `; we are ${ratio.time.toFixed(2)}× as fast, with ${(100 * ratio.memory).toFixed(0)} % of its memory`
+        : ''),
+  );
+  if (curve) print(`    ${curveText(curve)}`);
+}
+
+function printCase(bench: BenchCase, result: CaseResult): void {
+  print(`${bench.name}, ${options.precision}, rank ${options.rank}:`);
+  for (const side of Object.keys(result.sides)) printSide(bench, side, result);
+  const { floor, flops } = result.sides['ours']?.[0] ?? {};
+  if (!floor || !flops) return;
+  print(
+    `  floor                  ${floor.floor_s.toFixed(4)} s: ${(flops / 1e12).toFixed(3)} TFLOP at ` +
+      `${(floor.matmul_gflops / 1000).toFixed(3)} TFLOP/s, the matrix product measured here`,
+  );
+}
+
+/** @param keep is given what there is after each side, so that a run that is cut off leaves it */
+async function compareCase(name: string, keep: (result: CaseResult) => void): Promise<CaseResult> {
   const bench = parseCase(name);
   const sides = new Map<Side, Figures[]>();
   const failed: string[] = [];
@@ -226,6 +211,7 @@ async function compareCase(name: string): Promise<CaseResult> {
       failed.push(`${side}: ${(error as Error).message}`);
       print(`  ${name} ${side} failed: ${(error as Error).message}`);
     }
+    keep({ case: name, failed, ...compared(sides) });
   };
   const hasPeer = bench.model !== 'sd21';
   if (!hasPeer) print(`  ${name}: the peer knows SD 1.5 and SDXL alone; ours is timed without it`);
@@ -243,15 +229,19 @@ async function compareCase(name: string): Promise<CaseResult> {
       await attempt(side, () => theirs(bench, compile));
     }
   }
-  return { case: name, failed, ...describe(bench, sides) };
+  const result: CaseResult = { case: name, failed, ...compared(sides) };
+  printCase(bench, result);
+  return result;
 }
 
 async function main(): Promise<void> {
   const results: CaseResult[] = [];
+  const write = (all: readonly CaseResult[]) => {
+    if (options.json) writeFileSync(options.json, `${JSON.stringify(all, null, 1)}\n`);
+  };
   for (const name of options.case.split(',')) {
-    results.push(await compareCase(name));
-    // After each case, so that a run that is cut off leaves what it has.
-    if (options.json) writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
+    results.push(await compareCase(name, (partial) => write([...results, partial])));
+    write(results);
   }
   if (results.every(({ failed }) => failed.length > 0)) process.exitCode = 1;
 }

@@ -76,10 +76,8 @@ async function measureSteps(
 
 /** The rates of the device, and the least time of a step by its matrix product. */
 async function floorOf(executorOptions: ExecutorOptions, flops: number) {
-  const onGpu = !['auto', 'cpu'].includes(executorOptions.device);
-  const { matmul, convolution } = await measureSpeed(
-    (parameters) => benchExecutor(parameters, executorOptions),
-    onGpu ? 'gpu' : 'processor',
+  const { matmul, convolution } = await measureSpeed((parameters) =>
+    benchExecutor(parameters, executorOptions),
   );
   return {
     matmul_gflops: matmul,

@@ -57,6 +57,9 @@ const torchExecutors: readonly TestedExecutor[] = [
   },
 ];
 
+/** Another provider of ONNX Runtime to test, such as webgpu on a machine with a GPU or a software one. */
+const provider = process.env['SDL_ONNX_PROVIDER'];
+
 export const executors: readonly TestedExecutor[] = [
   {
     name: 'reference',
@@ -70,6 +73,15 @@ export const executors: readonly TestedExecutor[] = [
     tolerance: 1e-5,
     create: (parameters) => createOnnxExecutor({ parameters, threads: 1 }),
   },
+  ...(provider === undefined
+    ? []
+    : [
+        {
+          name: `onnx, ${provider}`,
+          tolerance: 1e-5,
+          create: (parameters: ParameterSource) => createOnnxExecutor({ parameters, provider }),
+        },
+      ]),
   ...(torchMissing === undefined ? torchExecutors : []),
 ];
 

@@ -16,26 +16,24 @@ interface UsableDevice {
   /** How a configuration names it: `onnx cpu`, `torch cuda:0`. */
   readonly name: string;
   readonly about: string;
-  readonly onGpu: boolean;
   readonly create: (parameters: ParameterSource) => Promise<Executor>;
 }
 
 type Search = Pick<Config, 'device' | 'webui'>;
 
+/** A device for each provider; none where ONNX Runtime cannot be loaded: `doctor` says so elsewhere. */
 async function onnxDevices({ device }: Search): Promise<UsableDevice[]> {
-  const { env } = await import('onnxruntime-node');
+  const runtime = await import('onnxruntime-node').catch(() => null);
+  if (!runtime) return [];
+  const { createOnnxExecutor } = await import('../../runtime/onnx/onnx-executor.ts');
+  const { installedProviders } = await import('../../runtime/onnx/providers.ts');
   const { threads } = device;
-  return [
-    {
-      name: 'onnx cpu',
-      about: `ONNX Runtime ${env.versions.node ?? ''}, f32`,
-      onGpu: false,
-      create: async (parameters) => {
-        const { createOnnxExecutor } = await import('../../runtime/onnx/onnx-executor.ts');
-        return createOnnxExecutor({ parameters, ...(threads === null ? {} : { threads }) });
-      },
-    },
-  ];
+  return installedProviders().map((provider) => ({
+    name: `onnx ${provider}`,
+    about: `ONNX Runtime ${runtime.env.versions.node ?? ''}, f32`,
+    create: async (parameters) =>
+      createOnnxExecutor({ parameters, provider, ...(threads === null ? {} : { threads }) }),
+  }));
 }
 
 /** `NVIDIA H100 80GB HBM3, 85.0 GB, driver 580.159.04 (CUDA 13.0)`. */
@@ -64,7 +62,6 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
       return {
         name: `torch ${deviceText(device)}`,
         about: `${gpu}libtorch ${version}, ${compute}`,
-        onGpu,
         create: async (parameters) =>
           createTorchExecutor({
             parameters,
@@ -82,16 +79,16 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
 }
 
 async function findingOf(device: UsableDevice, speed: boolean): Promise<Finding> {
-  const { name, about, onGpu, create } = device;
+  const { name, about, create } = device;
   if (!speed) return { verdict: 'good', name, text: about };
   try {
     const { measureSpeed } = await import('./measure-speed.ts');
-    const { matmul, convolution } = await measureSpeed(create, onGpu ? 'gpu' : 'processor');
+    const { matmul, convolution } = await measureSpeed(create);
     const rates = `matrix product ${Math.round(matmul)}, convolution ${Math.round(convolution)} GFLOP/s`;
     return { verdict: 'good', name, text: `${about}: ${rates}` };
   } catch (error) {
-    const advice = `it is listed, but does not compute; do not set it in a configuration`;
-    return { verdict: 'note', name, text: `${about}: ${reasonOf(error)}`, advice };
+    const reason = reasonOf(error).replace(/^device\.provider: /, '');
+    return { verdict: 'note', name, text: `${about}, does not work: ${reason}` };
   }
 }
 

@@ -52,7 +52,6 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
   const config = options.config === undefined ? undefined : loadRunConfig(options).config;
   const search = config ?? { device: deviceSection.parse({}), webui: null };
   const engine = await onnxFindings();
-  const works = engine.every(({ verdict }) => verdict !== 'bad');
   const findings = [
     ...machineFindings(),
     ...engine,
@@ -60,7 +59,7 @@ export async function runDoctor(options: DoctorOptions, terminal: Terminal): Pro
     await sharpFinding(),
     await tokenizerFinding(),
     await diskFinding(config?.output.dir ?? resolve('.')),
-    ...(works ? await deviceFindings(search, options.speed) : []),
+    ...(await deviceFindings(search, options.speed)),
     await choiceFinding(search),
   ];
   terminal.print(page(findings));

@@ -83,13 +83,15 @@ export interface LoweringOptions {
   readonly flipWeights: boolean;
   /** Channels of a block of blocked convolutions; 1 does without them. */
   readonly convBlock?: number;
+  /** Products with transposed sides are one operation; true unless given. */
+  readonly fusesProducts?: boolean;
 }
 
 export function lowerGraph(
   graph: Graph,
-  { flipWeights, convBlock = 1 }: LoweringOptions,
+  { flipWeights, convBlock = 1, fusesProducts = true }: LoweringOptions,
 ): LoweredGraph {
-  const emitter = new OnnxEmitter();
+  const emitter = new OnnxEmitter({ fusesProducts });
   const inputs = new Map<string, ModelInput>();
   const names = new Map<Node, ValueName>();
   const { byAddition, absorbed } = findFusedProducts(graph);

@@ -14,6 +14,9 @@ const scoresAtOnce = 8 * 1024 * 1024;
 /** Fewer queries at a time cost more in sums of partial gradients than they save. */
 const queriesAtOnce = 1024;
 
+/** Of values that are split into heads. */
+const rank = 4;
+
 /** Finite stand-in for minus infinity: a hidden score. */
 const hidden = -1e30;
 
@@ -44,7 +47,7 @@ function probabilities(
   mask: ValueName | undefined,
   scale: number,
 ): ValueName {
-  const scores = batchedProduct(emitter, q, k, { transposeB: true, alpha: scale });
+  const scores = batchedProduct(emitter, q, k, rank, { transposeB: true, alpha: scale });
   const shown = mask ? emitter.emit('Add', [scores, mask]) : scores;
   return emitter.emit('Softmax', [shown], { attributes: { axis: -1 } });
 }
@@ -108,7 +111,7 @@ function forward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attention'>
   ];
   const mask = causalMask(emitter, q.shape[1]!, k.shape[1]!);
   const p = probabilities(emitter, qh, kh, mask, scale);
-  return mergeHeads(emitter, batchedProduct(emitter, p, vh), q);
+  return mergeHeads(emitter, batchedProduct(emitter, p, vh, rank), q);
 }
 
 /**
@@ -140,12 +143,12 @@ function backward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attentionG
     const parts = queryRanges.map((range) => {
       const here = (x: ValueName) => cut(emitter, ofHeads(x), 2, queries, range);
       const p = probabilities(emitter, here(qh), keysHere, mask, scale);
-      if (wrt === 'v') return batchedProduct(emitter, p, here(gh), { transposeA: true });
-      const dp = batchedProduct(emitter, here(gRows), valuesHere, { transposeB: true });
+      if (wrt === 'v') return batchedProduct(emitter, p, here(gh), rank, { transposeA: true });
+      const dp = batchedProduct(emitter, here(gRows), valuesHere, rank, { transposeB: true });
       const ds = emitter.emit('Mul', [p, dp]);
       return wrt === 'q'
-        ? batchedProduct(emitter, ds, keysHere, { alpha: scale })
-        : batchedProduct(emitter, ds, here(qh), { transposeA: true, alpha: scale });
+        ? batchedProduct(emitter, ds, keysHere, rank, { alpha: scale })
+        : batchedProduct(emitter, ds, here(qh), rank, { transposeA: true, alpha: scale });
     });
     return wrt === 'q'
       ? joined(emitter, parts, 2)
