@@ -39,34 +39,39 @@ js() {
 
 say() { echo "$*" | tee -a "$log"; }
 
-# step <name> <most seconds> <command>: notes how it ended; never ends the script.
+# step <title> <most seconds> <command>: notes how it ended; never ends the script.
 step() {
-  name=$1
+  title=$1
   limit=$2
   shift 2
   left=$((end - $(date +%s)))
   if [ "$left" -lt 20 ]; then
-    say "-- $name: no time left"
+    say "-- $title: no time left"
     return
   fi
   [ "$limit" -gt "$left" ] && limit=$left
   began=$(date +%s)
-  echo "== $name: $*" >>"$log"
+  echo "== $title: $*" >>"$log"
   ("$@") >>"$log" 2>&1 &
   child=$!
   (sleep "$limit" && echo "   longer than $limit s" >>"$log" && kill_tree "$child") >/dev/null 2>&1 &
   watch=$!
   if wait "$child"; then verdict=ok; else verdict=FAILED; fi
-  kill "$watch" 2>/dev/null
+  kill_tree "$watch" 2>/dev/null
   wait "$watch" 2>/dev/null
   [ "$verdict" = FAILED ] && tail -n 8 "$log" | cut -c 1-300
-  say "== $name: $verdict, $(($(date +%s) - began)) s"
+  say "== $title: $verdict, $(($(date +%s) - began)) s"
 }
 
 # Ends a process and all that it has started.
 kill_tree() {
   for below in $(ps -o pid= --ppid "$1"); do kill_tree "$below"; done
   kill "$1"
+}
+
+# ONNX Runtime is not in the bundle, and not needed here.
+doctor() {
+  js src/cli/main doctor || [ -d build ]
 }
 
 if [ -n "${DRY:-}" ]; then
@@ -79,7 +84,11 @@ fi
 ours="--executor torch --device $device --precision $precision ${BENCH_OPTIONS:-}"
 
 # f32 means f32 while numbers are compared: no TF32.
-exact() { NVIDIA_TF32_OVERRIDE=0 js "$@"; }
+exact() {
+  NVIDIA_TF32_OVERRIDE=0
+  export NVIDIA_TF32_OVERRIDE
+  js "$@"
+}
 
 # peers <file> <cases> <compile>: ours and the peer's, in turn, from the same start.
 peers() {
@@ -98,7 +107,7 @@ train() {
   where=$1 folder=$2 steps=$3
   shift 3
   js src/cli/main --config configs/character.yaml --set device.executor=torch --set "device.torchDevice=$where" \
-    --set train.lrSchedule=constant --set train.batchSize=2 --set "train.steps=$steps" \
+    --set train.lrSchedule=constant --set train.warmupSteps=0 --set train.batchSize=2 --set "train.steps=$steps" \
     --set "output.dir=$out/$folder" --set "data.cacheDir=$out/$folder/cache" "$@"
 }
 
@@ -133,7 +142,7 @@ phases() {
 }
 
 first() {
-  step doctor 60 js src/cli/main doctor
+  step doctor 60 doctor
   step operations 90 exact bench/check-ops --executor torch --device "$device" --tolerance 1e-4
   step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
   step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default

@@ -73,7 +73,8 @@ async function figuresOf(command: string, args: readonly string[]): Promise<Figu
   try {
     await run(command, args, { env, maxBuffer: 2 ** 26, timeout: 1000 * Number(options.limit) });
   } catch (error) {
-    const { stderr } = error as { readonly stderr?: string };
+    const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
+    if (killed) throw new Error(`longer than --limit ${options.limit} s`);
     throw new Error(
       `${command} failed: ${(stderr ?? String(error)).trim().split('\n').slice(-3).join(' | ')}`,
     );

@@ -14,6 +14,7 @@ import { CudaDriver, type CudaStream } from './cuda-driver.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory, type HostTensor } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
+import { FreedMemory } from './freed-memory.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import type { ComputeType, LoweringTarget } from './rules/rule.ts';
@@ -84,6 +85,7 @@ class TorchExecutor implements Executor {
   readonly #device: TorchDevice;
   readonly #target: LoweringTarget;
   readonly #memory: DeviceMemory;
+  readonly #freed = new FreedMemory();
   /** Of captured graphs: the driver, and the stream for all that is not captured. */
   readonly #cuda: { readonly driver: CudaDriver; readonly stream: CudaStream } | undefined;
   readonly #weights = new Map<string, number>();
@@ -153,6 +155,7 @@ class TorchExecutor implements Executor {
           plan.clear();
           if (!captured?.isCaptured) plan.clearResults();
           captured?.end();
+          this.#freed.afterRun();
           state = 'idle';
         }
       },
