@@ -5,13 +5,15 @@
 #
 #     SDL_TORCH=venv PYTHON=venv/bin/python PEER=peer_bench.py sh bench/gpu.sh results
 #     sh bench/gpu.sh results part1; sh bench/gpu.sh results part2      # each in BUDGET seconds
-#     SDL_DEVICE=cpu DRY=1 sh bench/gpu.sh results                      # tries the script on small networks
+#     sh bench/gpu.sh results runs                                      # whole runs alone
+#     SDL_DEVICE=cpu DRY=1 PATIENCE=4 sh bench/gpu.sh results           # tries the script on small networks
 #
 # SDL_TORCH is an environment with torch 2.10 or newer for CUDA. PEER is a script that makes the same step
 # with diffusers and peft (bench/peers.ts says how it is called), DIFFUSERS the folder of diffusers' sources
 # where Python does not find the package; without PEER only our side is timed. What fails or takes too long is
 # noted, and the rest goes on; what there is no time left for is named. All output is in results/log-*.txt, the
-# figures are in results/*.json, and the end of the output is a table of them.
+# figures are in results/*.json, and the end of the output is a table of them. PATIENCE=2 doubles the time that
+# each step may take.
 #
 # It runs from the sources (npm install) or from a bundle of scripts/pack-bundle.sh, which needs no npm.
 
@@ -42,7 +44,7 @@ say() { echo "$*" | tee -a "$log"; }
 # step <title> <most seconds> <command>: notes how it ended; never ends the script.
 step() {
   title=$1
-  limit=$2
+  limit=$(($2 * ${PATIENCE:-1}))
   shift 2
   left=$((end - $(date +%s)))
   if [ "$left" -lt 20 ]; then
@@ -124,7 +126,8 @@ resume() {
 # Captions and pictures encoded, text encoder trained, previews drawn: all on the device.
 whole_run() {
   rm -rf "$out/run"
-  train "$device" run "$run_steps" --set "device.precision=$precision" --set preview.everySteps="$((run_steps / 2))"
+  train "$device" run "$run_steps" --set "device.precision=$precision" \
+    --set preview.everySteps="$((run_steps / 2))" --set preview.steps=8
 }
 
 long_run() {
@@ -147,15 +150,20 @@ first() {
   step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
   step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default
   step "peers $batch_8" 220 peers "$batch_8" "$batch_8" none,default
-  step 'a whole run' 60 whole_run
+  step 'a whole run' 120 whole_run
   step 'parity bf16' 60 js scripts/parity/main test/fixtures/golden --executor torch-bf16
+}
+
+runs() {
+  step 'a whole run' 120 whole_run
+  step 'to the GPU and back' 120 resume
 }
 
 second() {
   step "peers $sdxl_1" 260 peers "$sdxl_1" "$sdxl_1" none,default
   step "peers $sdxl_4" 260 peers "$sdxl_4" "$sdxl_4" none,default
   step '2,000 steps' 150 long_run
-  step 'to the GPU and back' 90 resume
+  step 'to the GPU and back' 120 resume
   step 'phases of each case' 200 phases
 }
 
@@ -163,6 +171,7 @@ nvidia-smi >>"$log" 2>&1 || say 'nvidia-smi is missing: is this a GPU machine?'
 case $part in
 part1) first ;;
 part2) second ;;
+runs) runs ;;
 *) first && second ;;
 esac
 js bench/gpu-table "$out" | tee -a "$log"

@@ -1,12 +1,12 @@
 /**
- * @file Draws a file of `bench/step.ts --memory`: host memory over the steps, and the GPU's.
+ * @file Draws files of `bench/step.ts --memory` and `bench/run-memory.ts`: host memory over the steps, and
+ * the GPU's.
  *
- *     npx tsx bench/memory-picture.ts memory.json memory.png
+ *     npx tsx bench/memory-picture.ts memory.json [more.json] memory.png
  */
 
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { pathToFileURL } from 'node:url';
 import { type Axis, pixelOf, tickLabel, tightAxis, wideAxis } from '../src/train/pictures/axis.ts';
 import { encodePng } from '../src/train/pictures/encode-png.ts';
 import { fitText, svgText } from '../src/train/pictures/svg-text.ts';
@@ -14,18 +14,23 @@ import { growthPerThousand, type MemorySample, type MemorySeries } from './memor
 
 const width = 800;
 const height = 360;
-const plot = { left: 76, right: 776, top: 76, bottom: 310 };
-const ink = '#222222';
+const plot = { left: 76, right: 776, top: 96, bottom: 310 };
 const grey = '#666666';
 
 interface Line {
   readonly name: string;
-  readonly color: string;
+  readonly samples: readonly MemorySample[];
   readonly of: (sample: MemorySample) => number;
 }
 
-const hostLine: Line = { name: 'host, resident', color: '#1b57a6', of: ({ host }) => host };
-const deviceLine: Line = { name: 'GPU', color: '#3f9a5f', of: ({ device }) => device ?? 0 };
+const colors = ['#1b57a6', '#d2561c', '#3f9a5f', '#7d4fa8'] as const;
+
+/** The lines of a file: the host's, and the GPU's where there is one. */
+function linesOf({ title, samples }: MemorySeries): Line[] {
+  const host: Line = { name: `${title}, host`, samples, of: (sample) => sample.host };
+  if (!samples.some(({ device }) => device !== undefined)) return [host];
+  return [host, { name: `${title}, GPU`, samples, of: ({ device }) => device ?? 0 }];
+}
 
 function svgAxes(steps: Axis, memory: Axis): string {
   const style = { size: 12, color: grey };
@@ -53,48 +58,45 @@ function svgAxes(steps: Axis, memory: Axis): string {
   return [...rows, ...columns, ...names].join('');
 }
 
-function svgLine(
-  { color, of }: Line,
-  samples: readonly MemorySample[],
-  [steps, memory]: readonly [Axis, Axis],
-) {
+function svgLine({ samples, of }: Line, color: string, steps: Axis, memory: Axis): string {
   const points = samples.map((sample) => {
     const x = pixelOf(steps, sample.step, plot.left, plot.right);
     const y = pixelOf(memory, of(sample), plot.bottom, plot.top);
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   });
-  return `<polyline points="${points.join(' ')}" fill="none" stroke="${color}" stroke-width="2"/>`;
+  return `<polyline points="${points.join(' ')}" fill="none" stroke="${color}" stroke-width="1.5"/>`;
 }
 
 /** A PNG of 800 × 360 pixels; the memory's axis starts at 0, so that growth is seen as it is. */
-export function drawMemory({ title, samples }: MemorySeries): Promise<Buffer> {
-  const lines = samples.some(({ device }) => device !== undefined)
-    ? [hostLine, deviceLine]
-    : [hostLine];
-  const most = Math.max(...lines.flatMap(({ of }) => samples.map(of)));
-  const steps = tightAxis(samples[0]?.step ?? 0, samples.at(-1)?.step ?? 1, 10);
+function drawMemory(series: readonly MemorySeries[]): Promise<Buffer> {
+  const lines = series.flatMap(linesOf);
+  const samples = lines.flatMap((line) => line.samples);
+  const most = Math.max(...lines.flatMap(({ of, samples: own }) => own.map(of)));
+  const steps = tightAxis(0, Math.max(...samples.map(({ step }) => step)), 10);
   const memory = wideAxis(0, most, 6);
   const legend = lines.map((line, i) => {
-    const growth = growthPerThousand(samples, line.of).toFixed(1);
+    const growth = growthPerThousand(line.samples, line.of).toFixed(1);
     const text = `${line.name}: ${growth} MiB per 1,000 steps in the second half`;
-    return svgText(text, { size: 12, color: line.color, x: plot.left + 340 * i, baseline: 52 });
+    const style = { size: 12, color: colors[i % colors.length]! };
+    const fitted = fitText(text, plot.right - plot.left, style);
+    return svgText(fitted, { ...style, x: plot.left, baseline: 22 + 17 * i });
   });
-  const bold = { size: 16, bold: true };
   const overlay = [
-    svgText(fitText(title, width - 40, bold), { ...bold, x: 20, baseline: 28, color: ink }),
     ...legend,
     svgAxes(steps, memory),
-    ...lines.map((line) => svgLine(line, samples, [steps, memory])),
+    ...lines.map((line, i) => svgLine(line, colors[i % colors.length]!, steps, memory)),
   ].join('');
   const rgb = new Uint8Array(width * height * 3).fill(255);
   return encodePng({ width, height, rgb }, overlay);
 }
 
 async function main(): Promise<void> {
-  const [from, to] = process.argv.slice(2);
-  if (!from || !to) throw new Error('give a file of --memory and the picture to write');
-  const series = JSON.parse(readFileSync(from, 'utf8')) as MemorySeries;
+  const files = process.argv.slice(2);
+  const to = files.pop();
+  if (files.length === 0 || !to)
+    throw new Error('give files of --memory, and the picture to write');
+  const series = files.map((file) => JSON.parse(readFileSync(file, 'utf8')) as MemorySeries);
   await writeFile(to, await drawMemory(series));
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+await main();

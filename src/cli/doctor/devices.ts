@@ -84,7 +84,8 @@ async function findingOf(device: UsableDevice, speed: boolean): Promise<Finding>
   try {
     const { measureSpeed } = await import('./measure-speed.ts');
     const { matmul, convolution } = await measureSpeed(create);
-    const rates = `matrix product ${Math.round(matmul)}, convolution ${Math.round(convolution)} GFLOP/s`;
+    const rate = (value: number) => (value < 10 ? value.toFixed(1) : Math.round(value));
+    const rates = `matrix product ${rate(matmul)}, convolution ${rate(convolution)} GFLOP/s`;
     return { verdict: 'good', name, text: `${about}: ${rates}` };
   } catch (error) {
     const reason = reasonOf(error).replace(/^device\.provider: /, '');
