@@ -75,9 +75,9 @@ async function figuresOf(command: string, args: readonly string[]): Promise<Figu
   } catch (error) {
     const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
     if (killed) throw new Error(`longer than --limit ${options.limit} s`);
-    throw new Error(
-      `${command} failed: ${(stderr ?? String(error)).trim().split('\n').slice(-3).join(' | ')}`,
-    );
+    const lines = (stderr ?? String(error)).trim().split('\n');
+    const reason = lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1);
+    throw new Error(`${command} failed: ${reason}`);
   } finally {
     watch?.stop();
   }
