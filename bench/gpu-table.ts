@@ -1,43 +1,54 @@
-/** @file Prints what bench/gpu.sh has measured: a line for each case, with ratios to ours. */
+/** @file Prints what bench/gpu.sh has measured: a line for each case, as a table for docs/benchmarks.md. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Summary } from './statistics.ts';
+import type { CaseResult, Figures } from './peer-figures.ts';
 
 const [folder = 'results'] = process.argv.slice(2);
-const sides = ['ours', 'calls', 'row-major', 'in-step', 'eager', 'compiled', 'long'] as const;
 
-interface Measured {
-  readonly seconds: number;
-  /** Of the whole GPU, at most; NaN where nobody looked. */
-  readonly mib: number;
+const medianOf = (figures: Figures | undefined) => figures?.step_s.median;
+const seconds = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(4));
+const share = (value: number | undefined) =>
+  value === undefined ? '–' : `${(100 * value).toFixed(0)} %`;
+const times = (value: number | undefined) => (value === undefined ? '–' : `${value.toFixed(2)}×`);
+
+const names = [
+  'case',
+  'ours, s/step',
+  'eager',
+  'compiled',
+  'against eager',
+  'against compiled',
+  'memory of eager',
+  'floor of our step',
+  'loss difference',
+];
+
+function row({ case: name, sides, ratios, curves }: CaseResult): string[] {
+  const ours = sides['ours']?.[0];
+  const [eager, compiled] = ['peer eager', 'peer compiled default'] as const;
+  const own = medianOf(ours);
+  const floor = ours?.floor && own ? ours.floor.floor_s / own : undefined;
+  const difference = curves[eager]?.mean;
+  return [
+    name,
+    seconds(own),
+    seconds(medianOf(sides[eager]?.[0])),
+    seconds(medianOf(sides[compiled]?.[0])),
+    times(ratios[eager]?.time),
+    times(ratios[compiled]?.time),
+    share(ratios[eager]?.memory),
+    share(floor),
+    difference === undefined ? '–' : difference.toExponential(1),
+  ];
 }
 
-function read(key: string): Measured | undefined {
-  const path = join(folder, `${key}.json`);
-  if (!existsSync(path)) return undefined;
-  const { step_s } = JSON.parse(readFileSync(path, 'utf8')) as { readonly step_s: Summary };
-  const memory = join(folder, `${key}.mib`);
-  const mib = existsSync(memory) ? Number(readFileSync(memory, 'utf8')) : Number.NaN;
-  return { seconds: step_s.median, mib };
-}
+const line = (cells: readonly string[]) => process.stdout.write(`| ${cells.join(' | ')} |\n`);
 
-const cases = new Set(
-  readdirSync(folder).flatMap((name) => {
-    const found = /^(.*)-(?:ours|long)\.json$/.exec(name);
-    return found ? [found[1]!] : [];
-  }),
-);
-const line = (cells: readonly string[]) =>
-  process.stdout.write(`${cells.map((cell) => cell.padEnd(24)).join('')}\n`);
-
-line(['case', 'side', 's/step', 'this time / our time', 'GPU memory, MiB']);
-for (const name of [...cases].sort()) {
-  const ours = read(`${name}-ours`);
-  for (const side of sides) {
-    const found = read(`${name}-${side}`);
-    if (!found) continue;
-    const ratio = ours ? (found.seconds / ours.seconds).toFixed(3) : '';
-    line([name, side, found.seconds.toFixed(4), ratio, String(found.mib)]);
-  }
+const files = readdirSync(folder).filter((name) => /^peers-.*\.json$/.test(name));
+line(names);
+line(names.map(() => '---'));
+for (const file of files.sort()) {
+  const results = JSON.parse(readFileSync(join(folder, file), 'utf8')) as CaseResult[];
+  for (const result of results) line(row(result));
 }

@@ -1,73 +1,196 @@
 #!/bin/sh
-# Everything that a machine with an NVIDIA GPU has to show, in one command: the operations and networks
-# on the GPU against the same numbers as on the processor, then one training step beside PyTorch's.
+# Everything that a machine with an NVIDIA GPU has to show, in one command: operations and networks on the
+# GPU against the same numbers as on the processor, training steps beside PyTorch's, memory over 2,000 steps,
+# whole runs, and a run that goes from the processor to the GPU and back.
 #
 #     SDL_TORCH=venv PYTHON=venv/bin/python PEER=peer_bench.py sh bench/gpu.sh results
+#     sh bench/gpu.sh results part1; sh bench/gpu.sh results part2      # each in BUDGET seconds
+#     sh bench/gpu.sh results runs                                      # whole runs alone
+#     SDL_DEVICE=cpu DRY=1 PATIENCE=4 sh bench/gpu.sh results           # tries the script on small networks
 #
-# SDL_TORCH is an environment with torch 2.10 or newer for CUDA. PEER is a script that makes the same
-# step with diffusers and peft, and takes the options below; without it only our side is timed. Each case
-# is timed twice, in turn with the peer's. What fails is noted, and the rest goes on. All output is in
-# results/log.txt, the figures are in results/*.json, and bench/gpu-table.ts prints them as a table.
+# SDL_TORCH is an environment with torch 2.10 or newer for CUDA. PEER is a script that makes the same step
+# with diffusers and peft (bench/peers.ts says how it is called), DIFFUSERS the folder of diffusers' sources
+# where Python does not find the package; without PEER only our side is timed. What fails or takes too long is
+# noted, and the rest goes on; what there is no time left for is named. All output is in results/log-*.txt, the
+# figures are in results/*.json, and the end of the output is a table of them. PATIENCE=2 doubles the time that
+# each step may take.
+#
+# It runs from the sources (npm install) or from a bundle of scripts/pack-bundle.sh, which needs no npm.
 
 out=${1:-results}
+part=${2:-all}
 mkdir -p "$out"
-log="$out/log.txt"
+out=$(cd "$out" && pwd)
+cd "$(dirname "$0")/.." || exit 1
+log="$out/log-$part.txt"
 : >"$log"
 
-# f32 means f32: no TF32 while numbers are compared.
-exact='env NVIDIA_TF32_OVERRIDE=0 SDL_TORCH_DEVICE=cuda'
+device=${SDL_DEVICE:-cuda}
+if [ "$part" = all ]; then budget=${BUDGET:-3600}; else budget=${BUDGET:-460}; fi
+end=$(($(date +%s) + budget))
 
-step() {
-  name=$1
-  shift
-  echo "== $name: $*" | tee -a "$log"
-  if "$@" >>"$log" 2>&1; then echo "   ok" | tee -a "$log"; else echo "   FAILED" | tee -a "$log"; fi
-}
+node=node
+[ -x ./node ] && node=./node
 
-# The largest use of the first GPU's memory, in MiB, while a command runs: into <file>.mib.
-timed() {
+# A program of the sources, or of the bundle: js <path without ending> <arguments>.
+js() {
   file=$1
   shift
-  (while :; do
-    nvidia-smi -i 0 --query-gpu=memory.used --format=csv,noheader,nounits
-    sleep 0.2
-  done) >"$file.samples" 2>/dev/null &
-  watcher=$!
-  step "$(basename "$file")" "$@"
-  kill "$watcher"
-  sort -n "$file.samples" | tail -n 1 >"$file.mib"
-  rm -f "$file.samples"
+  if [ -f "build/$file.js" ]; then "$node" "build/$file.js" "$@"; else "$node" --import tsx "$file.ts" "$@"; fi
 }
 
-nvidia-smi >>"$log" 2>&1 || echo "nvidia-smi is missing: is this a GPU machine?" | tee -a "$log"
-step doctor npx tsx src/cli/main.ts doctor
-# The first use of a GPU takes longer than a test may.
-step operations $exact npx vitest run --project unit --testTimeout 300000 test/runtime
-step 'captured graphs' env SDL_TORCH_DEVICE=cuda npx vitest run --project gpu
-step 'parity f32' $exact npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch
-step 'parity bf16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-bf16
-step 'parity f16' npx tsx scripts/parity/main.ts test/fixtures/golden --executor torch-f16
+say() { echo "$*" | tee -a "$log"; }
 
-ours='npx tsx bench/step.ts --executor torch --device cuda --precision bf16 --steps 50 --warmup 6'
-for batch in 1 8; do
-  size="--resolution 512 --batch $batch --rank 16"
-  for round in 1 2; do
-    key="$out/sd15-512-b$batch-round$round"
-    timed "$key-ours" $ours $size --json "$key-ours.json"
-    # What single choices are worth: without captured graphs, row-major images, waiting for each step.
-    timed "$key-calls" $ours $size --no-cuda-graphs --json "$key-calls.json"
-    timed "$key-row-major" $ours $size --row-major --json "$key-row-major.json"
-    timed "$key-in-step" $ours $size --in-step --json "$key-in-step.json"
-    if [ -n "${PEER:-}" ]; then
-      theirs="${PYTHON:-python3} $PEER --device cuda --dtype bf16 --steps 50 --warmup 6"
-      timed "$key-eager" $theirs $size --json "$key-eager.json"
-      timed "$key-compiled" $theirs $size --compile default --json "$key-compiled.json"
-    fi
+# step <title> <most seconds> <command>: notes how it ended; never ends the script.
+step() {
+  title=$1
+  limit=$(($2 * ${PATIENCE:-1}))
+  shift 2
+  left=$((end - $(date +%s)))
+  if [ "$left" -lt 20 ]; then
+    say "-- $title: no time left"
+    return
+  fi
+  [ "$limit" -gt "$left" ] && limit=$left
+  began=$(date +%s)
+  echo "== $title: $*" >>"$log"
+  ("$@") >>"$log" 2>&1 &
+  child=$!
+  (sleep "$limit" && echo "   longer than $limit s" >>"$log" && kill_tree "$child") >/dev/null 2>&1 &
+  watch=$!
+  if wait "$child"; then verdict=ok; else verdict=FAILED; fi
+  kill_tree "$watch" 2>/dev/null
+  wait "$watch" 2>/dev/null
+  [ "$verdict" = FAILED ] && tail -n 8 "$log" | cut -c 1-300
+  say "== $title: $verdict, $(($(date +%s) - began)) s"
+}
+
+# Ends a process and all that it has started.
+kill_tree() {
+  for below in $(ps -o pid= --ppid "$1"); do kill_tree "$below"; done
+  kill "$1"
+}
+
+# ONNX Runtime is not in the bundle, and not needed here.
+doctor() {
+  js src/cli/main doctor || [ -d build ]
+}
+
+if [ -n "${DRY:-}" ]; then
+  batch_1=sd15-tiny-128-b1 batch_8=sd15-tiny-128-b2 sdxl_1=sdxl-tiny-128-b1 sdxl_4=sdxl-tiny-128-b2
+  sd21=sd21-tiny-128-b1 counted='--steps 4 --warmup 1' long_steps=60 every=10 precision=f32 run_steps=4
+else
+  batch_1=sd15-512-b1 batch_8=sd15-512-b8 sdxl_1=sdxl-1024-b1 sdxl_4=sdxl-1024-b4
+  sd21=sd21-768-b1 counted='--steps 44 --warmup 6' long_steps=2000 every=50 precision=bf16 run_steps=40
+fi
+ours="--executor torch --device $device --precision $precision ${BENCH_OPTIONS:-}"
+
+# f32 means f32 while numbers are compared: no TF32.
+exact() {
+  NVIDIA_TF32_OVERRIDE=0
+  export NVIDIA_TF32_OVERRIDE
+  js "$@"
+}
+
+# peers <file> <cases> <compile>: ours and the peer's, in turn, from the same start.
+peers() {
+  if [ -n "${PEER:-}" ]; then
+    # shellcheck disable=SC2086
+    js bench/peers $ours $counted --case "$2" --compile "$3" --limit 150 --json "$out/peers-$1.json" \
+      ${DIFFUSERS:+--diffusers "$DIFFUSERS"}
+  else
+    # shellcheck disable=SC2086
+    js bench/step $ours $counted --case "$2" --json "$out/step-$1.json"
+  fi
+}
+
+# A whole run of sdl-train on the embedded base: train <where> <folder> <steps> <more options>.
+train() {
+  where=$1 folder=$2 steps=$3
+  shift 3
+  js src/cli/main --config configs/character.yaml --set device.executor=torch --set "device.torchDevice=$where" \
+    --set train.lrSchedule=constant --set train.warmupSteps=0 --set train.batchSize=2 --set "train.steps=$steps" \
+    --set "output.dir=$out/$folder" --set "data.cacheDir=$out/$folder/cache" "$@"
+}
+
+# From the processor to the GPU and back, beside the same steps on the processor alone.
+resume() {
+  rm -rf "$out/moved" "$out/stayed"
+  more='--set device.precision=f32 --set output.precision=f32 --set preview.enabled=false'
+  # shellcheck disable=SC2086
+  train cpu moved 4 $more && train "$device" moved 8 $more && train cpu moved 12 $more &&
+    train cpu stayed 12 $more &&
+    js bench/compare-adapters "$out/moved/zibbo.safetensors" "$out/stayed/zibbo.safetensors" 5e-2
+}
+
+# Captions and pictures encoded, text encoder trained, previews drawn: all on the device.
+whole_run() {
+  rm -rf "$out/run"
+  train "$device" run "$run_steps" --set "device.precision=$precision" \
+    --set preview.everySteps="$((run_steps / 2))" --set preview.steps=8
+}
+
+# The test of captured graphs, which needs the test runner: from the sources alone.
+captured() {
+  [ -d node_modules/vitest ] || return 0
+  SDL_TORCH_DEVICE=$device npx vitest run --project gpu
+}
+
+# What single choices are worth: without captured graphs, row-major images, waiting for each step.
+choices() {
+  for choice in no-cuda-graphs row-major in-step; do
+    # shellcheck disable=SC2086
+    js bench/step $ours $counted --case "$batch_1" --no-phases --no-floor --$choice \
+      --json "$out/step-$batch_1-$choice.json"
   done
-done
-# Growth of memory would show in 2,000 steps.
-timed "$out/sd15-512-b1-long" $ours --resolution 512 --batch 1 --rank 16 --steps 2000 \
-  --json "$out/sd15-512-b1-long.json"
+  grep "^$batch_1: step" "$log"
+}
 
-npx tsx bench/gpu-table.ts "$out" | tee -a "$log"
-echo 'SDXL is not timed: bench/step.ts makes SD 1.5 alone.' | tee -a "$log"
+long_run() {
+  # shellcheck disable=SC2086
+  js bench/step $ours --case "$batch_1" --steps "$long_steps" --warmup 6 --no-phases --no-floor \
+    --memory "$out/memory.json" --every "$every" --json "$out/step-long.json"
+  js bench/memory-picture "$out/memory.json" "$out/memory.png"
+}
+
+phases() {
+  for name in "$batch_1" "$batch_8" "$sdxl_1" "$sdxl_4" "$sd21"; do
+    # shellcheck disable=SC2086
+    js bench/step $ours $counted --case "$name" --json "$out/step-$name.json"
+  done
+}
+
+first() {
+  step doctor 60 doctor
+  step operations 90 exact bench/check-ops --executor torch --device "$device" --tolerance 1e-4
+  step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
+  step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default
+  step "peers $batch_8" 220 peers "$batch_8" "$batch_8" none,default
+  step 'a whole run' 120 whole_run
+  step 'captured graphs' 60 captured
+  step 'parity bf16' 60 js scripts/parity/main test/fixtures/golden --executor torch-bf16
+  step 'parity f16' 60 js scripts/parity/main test/fixtures/golden --executor torch-f16
+}
+
+runs() {
+  step 'a whole run' 120 whole_run
+  step 'to the GPU and back' 120 resume
+}
+
+second() {
+  step "peers $sdxl_1" 260 peers "$sdxl_1" "$sdxl_1" none,default
+  step "peers $sdxl_4" 260 peers "$sdxl_4" "$sdxl_4" none,default
+  step '2,000 steps' 150 long_run
+  step 'to the GPU and back' 120 resume
+  step 'single choices' 120 choices
+  step 'phases of each case' 200 phases
+}
+
+nvidia-smi >>"$log" 2>&1 || say 'nvidia-smi is missing: is this a GPU machine?'
+case $part in
+part1) first ;;
+part2) second ;;
+runs) runs ;;
+*) first && second ;;
+esac
+js bench/gpu-table "$out" | tee -a "$log"

@@ -56,8 +56,44 @@ export function fillRandom<T extends Float32Array | Uint16Array>(
   return out;
 }
 
-/** A weight in f32; the same values for the same name and seed. */
+/** So many values are drawn for each bound: a prime number, so that no two rows of a weight are equal. */
+const repeated = 1048573;
+const blocks = new Map<number, Float32Array>();
+
+/** The values of all weights with one bound. */
+export function blockOf(bound: number): Float32Array {
+  let block = blocks.get(bound);
+  if (!block) {
+    block = fillRandom(new Float32Array(repeated), drawTable({ bound }), `block ${bound}`, 0);
+    blocks.set(bound, block);
+  }
+  return block;
+}
+
+/** How a weight is made: of one value, or of a block's values, from one place on and over again. */
+export type WeightRecipe =
+  | { readonly value: number }
+  | { readonly bound: number; readonly from: number };
+
+export function weightRecipe(name: string, shape: Shape, seed: number): WeightRecipe {
+  const draw = drawOf(name, shape);
+  return 'value' in draw ? draw : { ...draw, from: seedOf(`${seed} ${name}`) % repeated };
+}
+
+/**
+ * A weight in f32; the same values for the same name and seed. To draw two thousand million values of
+ * their own takes too long.
+ */
 export function randomWeight(name: string, shape: Shape, seed: number): Float32Array {
   const values = new Float32Array(sizeOf(shape));
-  return fillRandom(values, drawTable(drawOf(name, shape)), name, seed);
+  const recipe = weightRecipe(name, shape, seed);
+  if ('value' in recipe) return values.fill(recipe.value);
+  const block = blockOf(recipe.bound);
+  let { from } = recipe;
+  for (let at = 0; at < values.length; from = 0) {
+    const part = block.subarray(from, from + values.length - at);
+    values.set(part, at);
+    at += part.length;
+  }
+  return values;
 }

@@ -5,6 +5,7 @@ import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../r
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
 import { backendText, openTfjs } from '../runtime/tfjs/open-tfjs.ts';
 import { deviceText } from '../runtime/torch/device.ts';
+import { findLibtorch, mayHaveGpu } from '../runtime/torch/find-libtorch.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 
@@ -62,26 +63,52 @@ export function torchChoice({
   };
 }
 
-/** The executor that is used; `auto` is libtorch where it finds a GPU, else ONNX Runtime. */
-async function chooseExecutor(
+/** The executor that is used, and why it is that one. */
+export interface ExecutorChoice {
+  readonly executor: Exclude<UnsizedConfig['device']['executor'], 'auto'>;
+  readonly why: string;
+}
+
+/** libtorch where it finds a GPU, else ONNX Runtime. */
+async function automaticChoice(
   config: Pick<UnsizedConfig, 'device' | 'webui'>,
-): Promise<Exclude<UnsizedConfig['device']['executor'], 'auto'>> {
-  const { executor } = config.device;
-  if (executor !== 'auto') return executor;
-  try {
-    const { chooseTorch } = await loadTorch();
-    return chooseTorch(torchChoice(config)).device.kind === 'cpu' ? 'onnx' : 'torch';
-  } catch (error) {
-    if (error instanceof UserError) return 'onnx';
-    throw error;
+): Promise<ExecutorChoice> {
+  const { provider, torchDevice } = config.device;
+  if (provider !== 'cpu') return { executor: 'onnx', why: `device.provider is ${provider}` };
+  if (torchDevice !== 'auto') {
+    return { executor: 'torch', why: `device.torchDevice is ${torchDevice}` };
   }
+  const choice = torchChoice(config);
+  try {
+    const found = findLibtorch(choice);
+    if (!mayHaveGpu(found)) {
+      const name = ['libtorch', found.version].filter(Boolean).join(' ');
+      return { executor: 'onnx', why: `${name} has no part for GPUs` };
+    }
+    const { device } = (await loadTorch()).chooseTorch(choice);
+    return device.kind === 'cpu'
+      ? { executor: 'onnx', why: 'libtorch finds no GPU' }
+      : { executor: 'torch', why: `libtorch finds ${deviceText(device)}` };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { executor: 'onnx', why: error.message.replace(/[;(].*/s, '').trim() };
+  }
+}
+
+/** What a configuration's `device.executor` comes down to on this machine. */
+export async function chooseExecutor(
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+): Promise<ExecutorChoice> {
+  const { executor } = config.device;
+  if (executor !== 'auto') return { executor, why: `device.executor is ${executor}` };
+  return automaticChoice(config);
 }
 
 /** What computes, in words: `libtorch 2.13.0, cuda:0, bf16`. */
 export async function executorText(
   config: Pick<UnsizedConfig, 'device' | 'webui'>,
 ): Promise<string> {
-  const executor = await chooseExecutor(config);
+  const { executor } = await chooseExecutor(config);
   if (executor === 'reference') return 'plain loops (very slow)';
   if (executor === 'onnx') return `ONNX Runtime, ${config.device.provider}`;
   if (executor === 'tfjs') {
@@ -96,7 +123,7 @@ export async function executorText(
 export async function memoryModel(
   config: Pick<UnsizedConfig, 'device' | 'webui'>,
 ): Promise<MemoryModel> {
-  if ((await chooseExecutor(config)) !== 'torch') return onnxMemory();
+  if ((await chooseExecutor(config)).executor !== 'torch') return onnxMemory();
   const [{ chooseTorch }, { torchMemory }] = await Promise.all([
     loadTorch(),
     import('../runtime/torch/torch-memory.ts'),
@@ -115,7 +142,7 @@ export function executorFactory(
 ): ExecutorFactory {
   return async (parameters, weightOptions) => {
     const { provider, threads, cudaGraphs, tfjsBackend } = config.device;
-    const executor = await chooseExecutor(config);
+    const { executor } = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
       return createTorchExecutor({

@@ -4,11 +4,11 @@ import { configOptions, defineCommand } from './command.ts';
 
 export const doctorCommand = defineCommand({
   name: 'doctor',
-  summary: 'Say what this machine has: Node.js, engine, providers, memory, speed',
+  summary: 'Say what this machine has: Node.js, engines, devices and their speed, memory',
   options: {
     config: configOptions.config,
     set: configOptions.set,
-    'no-speed': { type: 'boolean', default: false, describe: 'Do not measure the processor' },
+    'no-speed': { type: 'boolean', default: false, describe: 'Do not measure the devices' },
   },
   examples: [['$0 doctor --config configs/character.yaml', 'with the device of a configuration']],
   run: async (options, terminal) => {

@@ -233,6 +233,13 @@ const device: Rule = ({ device: d }) => [
   d.executor !== 'tfjs' &&
     d.tfjsBackend !== 'auto' &&
     unused('device.tfjsBackend', `device.executor is ${d.executor}`, 'device.executor'),
+  d.executor === 'auto' &&
+    d.provider !== 'cpu' &&
+    d.torchDevice !== 'auto' &&
+    rule(
+      ['device.provider', 'device.torchDevice'],
+      'device.provider is for ONNX Runtime and device.torchDevice for libtorch; give one of them',
+    ),
   d.executor === 'reference' &&
     d.memory !== null &&
     unused('device.memory', 'nothing is known of the memory of plain loops', 'device.executor'),

@@ -6,9 +6,9 @@ import { z } from 'zod';
 export const deviceSection = z.strictObject({
   executor: z
     .enum(['auto', 'onnx', 'torch', 'tfjs', 'reference'])
-    .default('onnx')
+    .default('auto')
     .describe(
-      'What computes: ONNX Runtime; libtorch, which is the library of an installed PyTorch (2.10 or newer); TensorFlow.js, where it is installed (slower than both; in f32); plain loops (very slow; for checking); or auto: libtorch where it finds a GPU, else ONNX Runtime.',
+      'What computes: ONNX Runtime; libtorch, which is the library of an installed PyTorch (2.10 or newer); TensorFlow.js, where it is installed (slower than both; in f32); plain loops (very slow; for checking); or auto: the one whose device is named by device.provider or device.torchDevice, otherwise libtorch where it finds a GPU, else ONNX Runtime.',
     ),
   provider: z
     .enum(['cpu', 'webgpu', 'dml', 'coreml', 'cuda'])

@@ -27,7 +27,11 @@ test('engine, libraries and what would be used', async () => {
   expect(out).toMatch(/sharp +\d+.*libvips \d+/);
   expect(out).toMatch(/tokenizer +CLIP, 49408 tokens/);
   expect(out).toMatch(/disk +.* free at .*models/);
-  expect(out).toMatch(/would train on +ONNX Runtime, cpu/);
+  expect(out).toMatch(/onnx cpu +ONNX Runtime \d+\.\d+.*, f32/);
+  if (torchMissing === undefined) expect(out).toMatch(/torch cpu +libtorch \d+\.\d+.*, f32/);
+  expect(out).toMatch(
+    /would train on +(ONNX Runtime, cpu|libtorch .*), one thread for each core; \w+/,
+  );
   expect(out).not.toContain('GFLOP/s');
 });
 

@@ -58,9 +58,10 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['preview steps', ['preview.everySteps=5'], 'preview.prompts is empty'],
   ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
   ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
-  ['torch device', ['device.torchDevice=cpu'], 'device.torchDevice'],
-  ['captured graphs', ['device.cudaGraphs=false'], 'device.cudaGraphs'],
-  ['precision', ['device.precision=bf16'], 'device.executor is onnx'],
+  ['torch device', ['device.executor=onnx', 'device.torchDevice=cpu'], 'device.torchDevice'],
+  ['captured graphs', ['device.executor=onnx', 'device.cudaGraphs=false'], 'device.cudaGraphs'],
+  ['two devices', ['device.provider=webgpu', 'device.torchDevice=cuda'], 'give one of them'],
+  ['precision', ['device.executor=onnx', 'device.precision=bf16'], 'executor is onnx'],
   [
     'memory of plain loops',
     ['device.executor=reference', 'device.memory=8GB'],
@@ -79,7 +80,7 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['threads of TensorFlow.js', ['device.executor=tfjs', 'device.threads=2'], 'device.threads'],
   ['provider of tfjs', ['device.executor=tfjs', 'device.provider=cuda'], 'executor is tfjs'],
   ['precision of tfjs', ['device.executor=tfjs', 'device.precision=bf16'], 'executor is tfjs'],
-  ['back end of tfjs', ['device.tfjsBackend=wasm'], 'device.executor is onnx'],
+  ['back end of tfjs', ['device.executor=onnx', 'device.tfjsBackend=wasm'], 'device.executor is onnx'],
   ['libtorch', ['device.executor=reference', 'device.libtorch=/venv'], 'executor is reference'],
 ];
 

@@ -40,7 +40,7 @@ test('the smallest configuration gets all defaults', () => {
   });
   expect(config.preview).toMatchObject({ enabled: false, prompts: [], width: null, height: null });
   expect(config.device).toEqual({
-    executor: 'onnx',
+    executor: 'auto',
     provider: 'cpu',
     torchDevice: 'auto',
     cudaGraphs: true,

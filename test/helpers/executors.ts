@@ -65,6 +65,9 @@ const torchExecutors: readonly TestedExecutor[] = [
   },
 ];
 
+/** Another provider of ONNX Runtime to test, such as webgpu on a machine with a GPU or a software one. */
+const provider = process.env['SDL_ONNX_PROVIDER'];
+
 const wasm = await openTfjs('wasm');
 const plainJavaScript = await openTfjs('cpu');
 
@@ -106,6 +109,15 @@ export const executors: readonly TestedExecutor[] = [
     create: (parameters) => createOnnxExecutor({ parameters, threads: 1 }),
   },
   ...tfjsExecutors,
+  ...(provider === undefined
+    ? []
+    : [
+        {
+          name: `onnx, ${provider}`,
+          tolerance: 1e-5,
+          create: (parameters: ParameterSource) => createOnnxExecutor({ parameters, provider }),
+        },
+      ]),
   ...(torchMissing === undefined ? torchExecutors : []),
 ];
 

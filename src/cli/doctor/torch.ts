@@ -39,7 +39,7 @@ export async function torchFindings(config: UnsizedConfig | undefined): Promise<
     const text = `${found.version ?? library.version.join('.')} in ${found.folder} (${found.source})`;
     const choose =
       devices.length > 1
-        ? 'set device.executor: auto (or torch) to use it'
+        ? 'device.executor: auto uses the first; device.torchDevice names another'
         : 'no GPU that it can use; set device.executor: torch to compute with it on the processor';
     return [
       { verdict: 'good', name, text: `${text}${others(search, found.folder)}` },

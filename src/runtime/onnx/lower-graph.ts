@@ -88,6 +88,8 @@ export interface LoweringOptions {
   readonly convBlock?: number;
   /** The type of a weight that is to be fed as it is stored. */
   readonly halfTypeOf?: (name: string) => HalfType | undefined;
+  /** Products with transposed sides are one operation; true unless given. */
+  readonly fusesProducts?: boolean;
 }
 
 /** Weights of fewer elements are fed as floats: biases and norms, of which there are many. */
@@ -95,9 +97,9 @@ const leastHalfElements = 4096;
 
 export function lowerGraph(
   graph: Graph,
-  { flipWeights, convBlock = 1, halfTypeOf }: LoweringOptions,
+  { flipWeights, convBlock = 1, halfTypeOf, fusesProducts = true }: LoweringOptions,
 ): LoweredGraph {
-  const emitter = new OnnxEmitter();
+  const emitter = new OnnxEmitter({ fusesProducts });
   const inputs = new Map<string, ModelInput>();
   const names = new Map<Node, ValueName>();
   const { byAddition, absorbed } = findFusedProducts(graph);

@@ -20,11 +20,17 @@ interface EmitOptions {
 }
 
 export class OnnxEmitter {
+  /** Whether FusedMatMul is to be had; only the CPU's provider and CUDA's have it. */
+  readonly fusesProducts: boolean;
   readonly #nodes: OnnxNode[] = [];
   readonly #widenings: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
   readonly #known = new Map<string, readonly ValueName[]>();
   #values = 0;
+
+  constructor({ fusesProducts = true } = {}) {
+    this.fusesProducts = fusesProducts;
+  }
 
   /** One operation with one result. */
   emit(opType: string, inputs: readonly ValueName[], options: EmitOptions = {}): ValueName {

@@ -15,12 +15,13 @@ import { outOfMemory } from '../out-of-memory.ts';
 import { arrangeKernel, layoutName } from './arrange-kernel.ts';
 import { findConvBlock } from './find-conv-block.ts';
 import { lowerGraph, type ModelInput, outputPrefix, updatePrefix } from './lower-graph.ts';
-import { encodeOnnxModel } from './onnx-proto.ts';
+import { encodeOnnxModel, type OnnxModel, type OnnxValue } from './onnx-proto.ts';
+import { checkProvider } from './providers.ts';
 
 /** `flipWeights` is true unless given: kernels in blocks of channels, and flipped for input gradients. */
 export interface OnnxExecutorOptions extends Partial<WeightOptions> {
   readonly parameters: ParameterSource;
-  /** ONNX Runtime's execution provider; operations that it lacks run on the CPU. */
+  /** ONNX Runtime's execution provider, `cpu` unless given; operations that it lacks run on the CPU. */
   readonly provider?: string;
   /** Threads of one operation; the number of cores where it is not given. */
   readonly threads?: number;
@@ -43,6 +44,19 @@ function explain(error: unknown): never {
   throw outOfMemory(message) ?? new Error(`internal: ONNX Runtime: ${message}`);
 }
 
+/** The model with its frozen weights as data of its own, which lies beside it. */
+function withWeights(model: OnnxModel, weights: Readonly<Record<string, OrtTensor>>): OnnxModel {
+  const isWeight = ({ name }: OnnxValue) => weights[name] !== undefined;
+  const beside = model.inputs
+    .filter(isWeight)
+    .map((value) => ({ ...value, bytes: new Uint8Array(), location: value.name }));
+  return {
+    ...model,
+    initializers: [...model.initializers, ...beside],
+    inputs: model.inputs.filter((input) => !isWeight(input)),
+  };
+}
+
 class OnnxExecutor implements Executor {
   readonly name = 'onnx';
   readonly #options: OnnxExecutorOptions;
@@ -58,15 +72,18 @@ class OnnxExecutor implements Executor {
   async compile(graph: Graph): Promise<Executable> {
     const optimized = runPasses(graph);
     const { flipWeights = true, halfWeights = false, provider = 'cpu', parameters } = this.#options;
-    const convBlock = flipWeights && provider === 'cpu' ? await findConvBlock() : 1;
+    const onCpu = provider === 'cpu';
+    const convBlock = flipWeights && onCpu ? await findConvBlock() : 1;
     const { model, inputs } = lowerGraph(optimized, {
       flipWeights,
       convBlock,
-      ...(halfWeights && { halfTypeOf: (name: string) => parameters.half?.(name)?.type }),
+      fusesProducts: onCpu || provider === 'cuda',
+      ...(halfWeights && onCpu && { halfTypeOf: (name: string) => parameters.half?.(name)?.type }),
     });
-    const frozen = this.#frozenFeeds(inputs);
-    const session = await this.#createSession(encodeOnnxModel(model));
+    const weights = this.#frozenFeeds(inputs);
+    const session = await this.#createSession(model, onCpu ? {} : weights);
     this.#sessions.add(session);
+    const frozen = onCpu ? weights : {};
     const updates = model.outputs.filter(({ name }) => name.startsWith(updatePrefix));
     const outputs = model.outputs.filter(({ name }) => name.startsWith(outputPrefix));
     return {
@@ -125,10 +142,19 @@ class OnnxExecutor implements Executor {
     this.#halfWeights.clear();
   }
 
-  async #createSession(model: Uint8Array): Promise<InferenceSession> {
+  /** @param weights that go to the device once, beside the model, instead of being fed at each run */
+  async #createSession(
+    model: OnnxModel,
+    weights: Readonly<Record<string, OrtTensor>>,
+  ): Promise<InferenceSession> {
     const { provider = 'cpu', threads, spinning = true, profilePrefix } = this.#options;
+    const externalData = Object.entries(weights).map(([path, { data }]) => {
+      const { buffer, byteOffset, byteLength } = data as Float32Array<ArrayBuffer>;
+      return { path, data: new Uint8Array(buffer, byteOffset, byteLength) };
+    });
     try {
-      return await InferenceSession.create(model, {
+      return await InferenceSession.create(encodeOnnxModel(withWeights(model, weights)), {
+        externalData,
         executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
         graphOptimizationLevel: 'disabled',
         // A fixed memory pattern allocates a second full block from the second run on.
@@ -145,8 +171,10 @@ class OnnxExecutor implements Executor {
       });
     } catch (error) {
       if (provider === 'cpu' || outOfMemory((error as Error).message)) explain(error);
+      // The place in its sources and the condition come first.
+      const reason = (error as Error).message.replace(/^.* was false\.\s*/s, '').trim();
       throw new UserError(
-        `device.provider: ${provider} cannot be used on this machine (${(error as Error).message}); use cpu`,
+        `device.provider: ${provider} cannot be used on this machine (${reason}); use cpu`,
       );
     }
   }
@@ -219,7 +247,8 @@ class OnnxExecutor implements Executor {
   }
 }
 
-/** An executor on ONNX Runtime. */
+/** An executor on ONNX Runtime. @throws UserError for a provider that is not installed */
 export function createOnnxExecutor(options: OnnxExecutorOptions): Executor {
+  checkProvider(options.provider ?? 'cpu');
   return new OnnxExecutor(options);
 }

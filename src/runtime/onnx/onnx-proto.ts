@@ -30,8 +30,10 @@ export interface OnnxValue {
 }
 
 export interface OnnxInitializer extends OnnxValue {
-  /** Little-endian elements. */
+  /** Little-endian elements; none where they lie beside the model. */
   readonly bytes: Uint8Array;
+  /** Name of the data that is handed over beside the model. */
+  readonly location?: string;
 }
 
 export interface OnnxModel {
@@ -97,7 +99,17 @@ function writeInitializer(writer: BinaryWriter, tensor: OnnxInitializer): void {
   packed(writer, 1, tensor.shape);
   integer(writer, 2, onnxTypes[tensor.type]);
   text(writer, 8, tensor.name);
-  writer.tag(9, WireType.LengthDelimited).bytes(tensor.bytes);
+  const { location } = tensor;
+  if (location === undefined) {
+    writer.tag(9, WireType.LengthDelimited).bytes(tensor.bytes);
+    return;
+  }
+  message(writer, 13, (entry) => {
+    text(entry, 1, 'location');
+    text(entry, 2, location);
+  });
+  // TensorProto.EXTERNAL
+  integer(writer, 14, 1);
 }
 
 function writeValue(writer: BinaryWriter, value: OnnxValue): void {
@@ -112,7 +124,7 @@ function writeValue(writer: BinaryWriter, value: OnnxValue): void {
   );
 }
 
-/** The bytes of a model with one graph. Weights are its inputs, so it stays far below 2 GiB. */
+/** The bytes of a model with one graph. Weights are its inputs or beside it, so it stays far below 2 GiB. */
 export function encodeOnnxModel(model: OnnxModel): Uint8Array {
   const writer = new BinaryWriter();
   const hasBitCast = model.nodes.some(({ opType }) => opType === 'BitCast');

@@ -142,6 +142,17 @@ export function isRecent(version: string | null): boolean {
   return major > oldestVersion[0] || (major === oldestVersion[0] && minor >= oldestVersion[1]);
 }
 
+/** Whether there are libraries for a GPU beside it; on a Mac they are part of it. Nothing is loaded. */
+export function mayHaveGpu(
+  { folder }: FoundLibtorch,
+  platform: NodeJS.Platform = process.platform,
+): boolean {
+  if (platform === 'darwin') return true;
+  return ['torch_cuda', 'torch_hip', 'torch_xpu'].some((name) =>
+    existsSync(join(folder, libraryFile(name, platform))),
+  );
+}
+
 /** Every libtorch that is found, recent or not; a folder is listed once. */
 export function findAllLibtorch(
   options: SearchOptions = {},

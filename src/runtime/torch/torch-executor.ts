@@ -25,6 +25,7 @@ import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
+import { FreedMemory } from './freed-memory.ts';
 import { directLink, type HostLink, hostType } from './host-link.ts';
 import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
@@ -107,6 +108,7 @@ class TorchExecutor implements Executor {
   readonly #memory: DeviceMemory;
   readonly #cuda: CudaSupport | undefined;
   readonly #captured = new Set<CapturedRun>();
+  readonly #freed = new FreedMemory();
   readonly #weights = new Map<string, number>();
   readonly #variables = new Map<string, Variable>();
   readonly #executables = new Set<Executable>();
@@ -193,6 +195,7 @@ class TorchExecutor implements Executor {
       } finally {
         plan.clear();
         if (!captured?.isCaptured) plan.clearResults();
+        this.#freed.afterRun();
         state = 'idle';
       }
     };

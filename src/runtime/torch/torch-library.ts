@@ -113,6 +113,8 @@ function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
     const cpu = koffi.load(path('torch_cpu'), { global: true });
     loadFile(path('c10_cuda'));
     const cuda = loadFile(path('torch_cuda'));
+    loadFile(path('c10_xpu'));
+    loadFile(path('torch_xpu'));
     return cuda ? [cpu, cuda] : [cpu];
   } catch (error) {
     throw new UserError(

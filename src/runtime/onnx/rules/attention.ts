@@ -15,6 +15,9 @@ const scoresAtOnce = 8 * 1024 * 1024;
 /** Fewer queries at a time cost more in sums of partial gradients than they save. */
 const queriesAtOnce = 1024;
 
+/** Of values that are split into heads. */
+const rank = 4;
+
 /** Finite stand-in for minus infinity: a hidden score. */
 const hidden = -1e30;
 
@@ -45,7 +48,7 @@ function probabilities(
   mask: ValueName | undefined,
   scale: number,
 ): ValueName {
-  const scores = batchedProduct(emitter, q, k, { transposeB: true, alpha: scale });
+  const scores = batchedProduct(emitter, q, k, rank, { transposeB: true, alpha: scale });
   const shown = mask ? emitter.emit('Add', [scores, mask]) : scores;
   return emitter.emit('Softmax', [shown], { attributes: { axis: -1 } });
 }
@@ -109,7 +112,7 @@ function forward({ emitter, nameOf }: LoweringContext, node: NodeOf<'attention'>
   ];
   const mask = causalMask(emitter, q.shape[1]!, k.shape[1]!);
   const p = probabilities(emitter, qh, kh, mask, scale);
-  return mergeHeads(emitter, batchedProduct(emitter, p, vh), q);
+  return mergeHeads(emitter, batchedProduct(emitter, p, vh, rank), q);
 }
 
 /**
@@ -153,13 +156,14 @@ function backward(context: LoweringContext, node: NodeOf<'attentionGrad'>): Valu
       const queriesHere = late(qh);
       const p = probabilities(emitter, queriesHere, keysHere, mask, scale);
       const ds = () => {
-        const dp = batchedProduct(emitter, late(gRows), valuesHere, { transposeB: true });
+        const dp = batchedProduct(emitter, late(gRows), valuesHere, rank, { transposeB: true });
         return emitter.emit('Mul', [p, dp]);
       };
       const of = {
-        q: () => batchedProduct(emitter, ds(), keysHere, { alpha: scale }),
-        k: () => batchedProduct(emitter, ds(), queriesHere, { transposeA: true, alpha: scale }),
-        v: () => batchedProduct(emitter, p, here(gh), { transposeA: true }),
+        q: () => batchedProduct(emitter, ds(), keysHere, rank, { alpha: scale }),
+        k: () =>
+          batchedProduct(emitter, ds(), queriesHere, rank, { transposeA: true, alpha: scale }),
+        v: () => batchedProduct(emitter, p, here(gh), rank, { transposeA: true }),
       };
       const done = wanted.map((one) => of[one]());
       const result = of[wrt]();

@@ -185,7 +185,7 @@ function weightGradient(context: LoweringContext, node: NodeOf<'conv2dWeightGrad
   const cts = reshaped(emitter, nameOf(ct), ct.shape, [n, out, oh * ow]);
   let product: ValueName;
   if (n === 1 || oh * ow >= positionsForBatchedProduct) {
-    const each = batchedProduct(emitter, cts, columns, { transposeB: true });
+    const each = batchedProduct(emitter, cts, columns, 3, { transposeB: true });
     product = emitter.emit('ReduceSum', [each, emitter.integers([0])], {
       attributes: { keepdims: 0 },
     });

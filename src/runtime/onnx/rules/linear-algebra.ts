@@ -1,4 +1,7 @@
-/** @file Products of matrices in ONNX: Gemm for two dimensions, FusedMatMul for batches. */
+/**
+ * @file Products of matrices in ONNX: Gemm for two dimensions, FusedMatMul for batches, or MatMul where
+ * the provider has no FusedMatMul.
+ */
 
 import type { Node, NodeOf } from '../../../graph/ops.ts';
 import type { Shape } from '../../../tensor/shape.ts';
@@ -15,14 +18,31 @@ export function reshaped(
   return `${from}` === `${to}` ? value : emitter.emit('Reshape', [value, emitter.integers(to)]);
 }
 
-/** Batched a·b with either side transposed first, times `alpha`. */
+/** [.., m, n] to [.., n, m]. */
+function turned(emitter: OnnxEmitter, value: ValueName, rank: number): ValueName {
+  const perm = Array.from({ length: rank }, (_, i) => i);
+  perm.splice(-2, 2, rank - 1, rank - 2);
+  return emitter.emit('Transpose', [value], { attributes: { perm } });
+}
+
+/**
+ * Batched a·b with either side transposed first, times `alpha`.
+ * @param rank of both
+ */
 export function batchedProduct(
   emitter: OnnxEmitter,
   a: ValueName,
   b: ValueName,
+  rank: number,
   { transposeA = false, transposeB = false, alpha = 1 } = {},
 ): ValueName {
   if (!transposeA && !transposeB && alpha === 1) return emitter.emit('MatMul', [a, b]);
+  if (!emitter.fusesProducts) {
+    const left = transposeA ? turned(emitter, a, rank) : a;
+    const right = transposeB ? turned(emitter, b, rank) : b;
+    const product = emitter.emit('MatMul', [left, right]);
+    return alpha === 1 ? product : emitter.emit('Mul', [product, emitter.float(alpha)]);
+  }
   return emitter.emit('FusedMatMul', [a, b], {
     attributes: {
       transA: Number(transposeA),
@@ -60,7 +80,7 @@ export const linearAlgebraRules: LoweringRules<'matmul' | 'linear'> = {
     if (node.shape.length === 2) return gemmOf(context, node);
     const { emitter, nameOf } = context;
     const [a, b] = node.inputs;
-    return batchedProduct(emitter, nameOf(a), nameOf(b), node.attrs);
+    return batchedProduct(emitter, nameOf(a), nameOf(b), node.shape.length, node.attrs);
   },
   linear: (context, node) => gemmOf(context, node),
 };
