@@ -13,7 +13,7 @@
 # where Python does not find the package; without PEER only our side is timed. What fails or takes too long is
 # noted, and the rest goes on; what there is no time left for is named. All output is in results/log-*.txt, the
 # figures are in results/*.json, and the end of the output is a table of them. PATIENCE=2 doubles the time that
-# each step may take.
+# each step may take, LIMIT is the most seconds of one side of a comparison (200).
 #
 # It runs from the sources (npm install) or from a bundle of scripts/pack-bundle.sh, which needs no npm.
 
@@ -26,7 +26,7 @@ log="$out/log-$part.txt"
 : >"$log"
 
 device=${SDL_DEVICE:-cuda}
-if [ "$part" = all ]; then budget=${BUDGET:-3600}; else budget=${BUDGET:-460}; fi
+if [ "$part" = all ]; then budget=${BUDGET:-3600}; else budget=${BUDGET:-400}; fi
 end=$(($(date +%s) + budget))
 
 node=node
@@ -96,7 +96,7 @@ exact() {
 peers() {
   if [ -n "${PEER:-}" ]; then
     # shellcheck disable=SC2086
-    js bench/peers $ours $counted --case "$2" --compile "$3" --limit 150 --json "$out/peers-$1.json" \
+    js bench/peers $ours $counted --case "$2" --compile "$3" --limit "${LIMIT:-200}" --json "$out/peers-$1.json" \
       ${DIFFUSERS:+--diffusers "$DIFFUSERS"}
   else
     # shellcheck disable=SC2086
@@ -178,8 +178,8 @@ runs() {
 }
 
 second() {
-  step "peers $sdxl_1" 260 peers "$sdxl_1" "$sdxl_1" none,default
-  step "peers $sdxl_4" 260 peers "$sdxl_4" "$sdxl_4" none,default
+  step "peers $sdxl_1" 300 peers "$sdxl_1" "$sdxl_1" none,default
+  step "peers $sdxl_4" 300 peers "$sdxl_4" "$sdxl_4" none,default
   step '2,000 steps' 150 long_run
   step 'to the GPU and back' 120 resume
   step 'single choices' 120 choices
