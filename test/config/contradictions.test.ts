@@ -80,7 +80,11 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['threads of TensorFlow.js', ['device.executor=tfjs', 'device.threads=2'], 'device.threads'],
   ['provider of tfjs', ['device.executor=tfjs', 'device.provider=cuda'], 'executor is tfjs'],
   ['precision of tfjs', ['device.executor=tfjs', 'device.precision=bf16'], 'executor is tfjs'],
-  ['back end of tfjs', ['device.executor=onnx', 'device.tfjsBackend=wasm'], 'device.executor is onnx'],
+  [
+    'back end of tfjs',
+    ['device.executor=onnx', 'device.tfjsBackend=wasm'],
+    'device.executor is onnx',
+  ],
   ['libtorch', ['device.executor=reference', 'device.libtorch=/venv'], 'executor is reference'],
 ];
 

@@ -44,7 +44,13 @@ const adapter: ModelFile = {
   ]),
 };
 
-const sizes = { ...tinySizes, text: { ...tinySizes.text, vocabulary: 100 } };
+/** Of CLIP's whole vocabulary, else none would be opened; narrow, to be written quickly. */
+const width = 8;
+const sizes = {
+  ...tinySizes,
+  unet: { ...tinySizes.unet, contextChannels: width },
+  text: { ...tinySizes.text, hidden: width, inner: width },
+};
 const checkpoint: ModelFile = {
   tensors: new Map(
     Array.from(sd1TensorShapes(sizes), ([name, shape]) => [
