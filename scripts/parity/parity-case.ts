@@ -35,7 +35,7 @@ export interface ParityCase {
   readonly files: readonly string[];
   /** Left out on the reference executor unless it is asked for by name. */
   readonly slow?: boolean;
-  /** Each result is the next one's input, with guidance, so that 16-bit rounding grows: bounds are so many times wider there. */
+  /** What is rounded to 16 bits grows from step to step: bounds are so many times wider there. */
   readonly roundingGrows?: number;
   /** No executor takes part. */
   readonly host?: boolean;

@@ -9,6 +9,7 @@ import type { Executable } from '../../../src/runtime/executor.ts';
 import { f32 } from '../../../src/tensor/tensor.ts';
 import { adamwCorrections, adamwGraph, adamwInputs } from '../../../src/train/adamw.ts';
 import { idleRanges, keepIdle } from '../../../src/train/idle-factors.ts';
+import { firstLossScale } from '../../../src/train/loss-scale.ts';
 import { layoutsOf, loadLora, loraForward, readModules } from '../lora-network.ts';
 import type { CaseContext, ParityCase } from '../parity-case.ts';
 import { tolerances, vector } from '../report.ts';
@@ -29,10 +30,12 @@ function stepGraph(
   { family }: CaseContext,
   layouts: readonly LoraLayout[],
   feeds: BatchFeeds,
+  scalesLoss: boolean,
 ): ReturnType<GraphBuilder['build']> {
   const g = new GraphBuilder();
   const shapes = { latents: feeds.latents.shape, ids: feeds.ids };
-  const forward = loraForward(g, family, layouts, shapes);
+  const options = scalesLoss ? { lossScale: g.input('lossScale', []) } : {};
+  const forward = loraForward(g, family, layouts, shapes, options);
   const updates: Record<string, Node> = {};
   for (const layout of layouts) {
     const shape = [layout.size];
@@ -42,7 +45,8 @@ function stepGraph(
       v: g.variable(moment(layout, 'v'), shape),
     };
     const gradients = forward.gradients(layout);
-    const gradient = flattenGradients(g, layout, gradients);
+    const scaled = flattenGradients(g, layout, gradients);
+    const gradient = scalesLoss ? g.mul(scaled, g.input('gradientShare', [])) : scaled;
     const next = adamwGraph(g, state, gradient, adamwInputs(g));
     const idle = idleRanges(layout, gradients);
     updates[layout.variable] = keepIdle(g, next.param, state.param, idle);
@@ -58,18 +62,23 @@ async function train(context: CaseContext, layouts: readonly LoraLayout[], steps
   const file = await golden('train.safetensors');
   const bySize = new Map<string, Executable>();
   const losses: number[] = [];
+  const scale = firstLossScale(engine.executor)?.scale;
+  const scaling =
+    scale === undefined ? {} : { lossScale: f32([], [scale]), gradientShare: f32([], [1 / scale]) };
   for (let step = 0; step <= steps; step++) {
     // After the last step comes the first batch again, with a rate of 0.
     const feeds = batchFeeds(family, file, `step${step % steps}.`);
     const size = `${feeds.latents.shape}`;
     const executable =
-      bySize.get(size) ?? (await engine.executor.compile(stepGraph(context, layouts, feeds)));
+      bySize.get(size) ??
+      (await engine.executor.compile(stepGraph(context, layouts, feeds, scale !== undefined)));
     bySize.set(size, executable);
     if (step === steps) {
       for (const [key, other] of bySize) if (key !== size) await other.dispose();
     }
     const { loss } = await executable.run({
       ...feeds,
+      ...scaling,
       learningRate: f32([], [step === steps ? 0 : learningRate]),
       ...adamwCorrections(step + 1),
     });
@@ -123,6 +132,8 @@ async function checkFinal(
 }
 
 export const trainingCase: ParityCase = {
+  // A weight whose gradient rounds to the other sign goes the other way, by the whole rate.
+  roundingGrows: 3,
   name: 'train',
   marker: 'train.safetensors',
   files: ['train.safetensors', 'train_final.safetensors', 'lora_init.safetensors'],
