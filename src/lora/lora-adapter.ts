@@ -169,13 +169,16 @@ export function flattenGradients(
     .flatMap(({ down, up }) => [down, up])
     .map(({ offset, size }, i) => ({ offset, node: gradients[i] ?? g.constant(0, [size]) }))
     .sort((a, b) => a.offset - b.offset);
-  const nodesIn = (start: number, end: number) =>
-    parts.filter(({ offset }) => offset >= start && offset < end).map(({ node }) => node);
+  // All at once, so that executors can gather each gradient as soon as it is there; scaled afterwards.
+  const whole = g.concat(
+    parts.map(({ node }) => node),
+    0,
+  );
   const ranges = scaledRanges(layout);
+  if (ranges.every(({ scale }) => scale === 1)) return whole;
   const rest = ranges.reduce((last, { end }) => Math.max(last, end), 0);
-  const downs = ranges.flatMap(({ scale, start, end }) => {
-    const nodes = nodesIn(start, end);
-    return scale === 1 ? nodes : [g.scale(g.concat(nodes, 0), scale)];
-  });
-  return g.concat([...downs, ...nodesIn(rest, layout.size)], 0);
+  const downs = ranges.map(({ scale, start, end }) =>
+    g.scale(g.sliceAxis(whole, 0, start, end), scale),
+  );
+  return g.concat([...downs, g.sliceAxis(whole, 0, rest, layout.size)], 0);
 }
