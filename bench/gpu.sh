@@ -143,7 +143,6 @@ choices() {
     js bench/step $ours $counted --case "$batch_1" --no-phases --no-floor --$choice \
       --json "$out/step-$batch_1-$choice.json"
   done
-  grep "^$batch_1: step" "$log"
 }
 
 long_run() {
