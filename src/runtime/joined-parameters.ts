@@ -19,19 +19,9 @@ function joined(parts: readonly Float32Array[]): Float32Array {
   return whole;
 }
 
-/** Of a parameter that is one of the source's, and no other. */
-function onlyName(name: string): string | undefined {
-  const [[only, ...terms] = [], ...parts] = partsOfName(name);
-  return terms.length + parts.length === 0 ? only : undefined;
-}
-
 /** A source that also has the parameters that are joined or summed of those of `source`. */
 export function joinedParameters(source: ParameterSource): ParameterSource {
   return {
-    half: (name) => {
-      const only = onlyName(name);
-      return only === undefined ? undefined : source.half?.(only);
-    },
     read: (name) =>
       joined(partsOfName(name).map((terms) => summed(terms.map((term) => source.read(term))))),
   };

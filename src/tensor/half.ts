@@ -13,7 +13,11 @@ export interface StoredHalf {
 /** Whether all values are finite: without an exponent of ones. */
 export function isFiniteHalf(bits: Uint16Array, type: HalfType): boolean {
   const exponent = type === 'f16' ? 0x7c00 : 0x7f80;
-  return bits.every((value) => (value & exponent) !== exponent);
+  // Of thousands of millions at the start of a run: a call for each takes eight times as long, 20 s for SDXL.
+  for (let i = 0; i < bits.length; i++) {
+    if ((bits[i]! & exponent) === exponent) return false;
+  }
+  return true;
 }
 
 const f32View = new Float32Array(1);

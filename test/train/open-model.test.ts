@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { f16ToF32 } from '../../src/tensor/half.ts';
 import { openBase } from '../../src/train/open-base.ts';
 import { openModel } from '../../src/train/open-model.ts';
 import { writeTinyFolder, writeTinyModel } from '../helpers/tiny-models.ts';
@@ -31,6 +32,31 @@ test.each(['sd1', 'sd2', 'sdxl'] as const)('%s has the same weights from both', 
   expect(differing).toEqual([]);
   file.close();
   parts.close();
+});
+
+test.each(['sd1', 'sd2', 'sdxl'] as const)('%s has the same values in 16 bits', async (family) => {
+  await writeTinyModel(at(`${family}.safetensors`), family);
+  const { checkpoint, close } = await openModel(at(`${family}.safetensors`), null);
+  const names = [...checkpoint.shapes.keys()];
+  const stored = names.filter((name) => checkpoint.half(name));
+  // All but what a file has transposed.
+  expect(stored.length).toBeGreaterThan(0.98 * names.length);
+  for (const name of stored) {
+    const { type, read } = checkpoint.half(name)!;
+    expect([type, f16ToF32(read())], name).toEqual(['f16', checkpoint.read(name)]);
+  }
+  close();
+});
+
+test('damage is told of weights in 16 bits, too', async () => {
+  const key = 'model.diffusion_model.time_embed.0.weight';
+  await writeTinyModel(at('nan.safetensors'), 'sd1', (tensors) => {
+    (tensors.get(key)!.data as Uint16Array)[3] = 0x7e00;
+  });
+  const { checkpoint, close } = await openModel(at('nan.safetensors'), null);
+  const weight = checkpoint.half('unet.time_embedding.linear_1.weight')!;
+  expect(() => weight.read()).toThrow(/time_embed\.0\.weight holds NaN at index 3/);
+  close();
 });
 
 test('a folder is known by all of its files', async () => {

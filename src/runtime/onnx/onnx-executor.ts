@@ -10,7 +10,6 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { f32, type Tensor } from '../../tensor/tensor.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import type { Executable, Executor, ParameterSource, Values, WeightOptions } from '../executor.ts';
-import { joinedParameters } from '../joined-parameters.ts';
 import { outOfMemory } from '../out-of-memory.ts';
 import { arrangeKernel, layoutName } from './arrange-kernel.ts';
 import { findConvBlock } from './find-conv-block.ts';
@@ -66,7 +65,7 @@ class OnnxExecutor implements Executor {
   readonly #sessions = new Set<InferenceSession>();
 
   constructor(options: OnnxExecutorOptions) {
-    this.#options = { ...options, parameters: joinedParameters(options.parameters) };
+    this.#options = options;
   }
 
   async compile(graph: Graph): Promise<Executable> {
@@ -223,7 +222,9 @@ class OnnxExecutor implements Executor {
     }
     return type === 'f16'
       ? new OrtTensor('float16', bits, [...shape])
-      : new OrtTensor('int16', new Int16Array(bits.buffer), [...shape]);
+      : new OrtTensor('int16', new Int16Array(bits.buffer, bits.byteOffset, bits.length), [
+          ...shape,
+        ]);
   }
 
   #liveFeeds(inputs: readonly ModelInput[], feeds: Values): Record<string, OrtTensor> {
