@@ -8,6 +8,7 @@ import {
   type Argument,
   type Call,
   readsOf,
+  resultsOf,
   type Value,
 } from '../src/runtime/torch/torch-emitter.ts';
 import type { TorchDType } from '../src/runtime/torch/torch-library.ts';
@@ -37,6 +38,8 @@ export interface Trace {
   readonly peakBytes: number;
   /** What is alive at that moment, in bytes, by the operation that made it. */
   readonly atPeak: ReadonlyMap<string, number>;
+  /** Bytes that calls read and write, each value of a call once. */
+  readonly movedBytes: number;
 }
 
 const bytesOf: { readonly [D in TorchDType]: number } = {
@@ -130,6 +133,8 @@ class Tracer {
   #alive = 0;
   peak = 0;
   atPeak = new Map<string, number>();
+  moved = 0;
+  #launches = 0;
 
   leaf(value: Value, shape: Shape, strides: Shape = stridesOf(shape)): void {
     const storage = { bytes: 0, fixed: true, values: 1, origin: 'leaf' };
@@ -144,6 +149,7 @@ class Tracer {
 
   count(name: string, times = 1): void {
     this.kernels.set(name, (this.kernels.get(name) ?? 0) + times);
+    this.#launches += times;
   }
 
   /** A new tensor, in bytes of its type. */
@@ -223,6 +229,23 @@ class Tracer {
   }
 
   run(call: Call): void {
+    const before = this.#launches;
+    const read = new Set(readsOf(call).map(({ id }) => id));
+    const bytes = readsOf(call).reduce((sum, value) => {
+      return read.delete(value.id) ? sum + this.#bytesOf(value) : sum;
+    }, 0);
+    this.#apply(call);
+    // Views move nothing.
+    if (this.#launches === before) return;
+    const written = resultsOf(call).filter(({ id }) => this.#values.has(id));
+    this.moved += written.reduce((sum, value) => sum + this.#bytesOf(value), bytes);
+  }
+
+  #bytesOf(value: Value): number {
+    return sizeOf(this.of(value).shape) * bytesOf[value.dtype];
+  }
+
+  #apply(call: Call): void {
     switch (call.kind) {
       case 'dispatch':
         this.#dispatch(call);
@@ -246,6 +269,12 @@ class Tracer {
       case 'write':
         this.count(`${call.op} in place`);
         this.same(call.result, this.of(call.whole));
+        break;
+      case 'launch':
+        this.count(call.launch.kernel.entry);
+        for (const { value, shape, strides } of call.results) {
+          this.make(value, shape, strides ?? stridesOf(shape), call.launch.kernel.entry);
+        }
         break;
       case 'copy':
         this.count('copy');
@@ -452,9 +481,7 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
   const last = new Map<number, number>();
   for (const [i, call] of calls.entries()) {
     for (const { id } of readsOf(call)) last.set(id, i);
-    const made =
-      call.kind === 'dispatch' ? call.results : call.kind === 'copy' ? [] : [call.result];
-    for (const value of made) if (value && !last.has(value.id)) last.set(value.id, i);
+    for (const { id } of resultsOf(call)) if (!last.has(id)) last.set(id, i);
   }
   const dying = calls.map((): number[] => []);
   for (const [id, i] of last) if (!kept.has(id)) dying[i]!.push(id);
@@ -462,5 +489,6 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
     tracer.run(call);
     for (const id of dying[i]!) tracer.free(id);
   }
-  return { kernels: tracer.kernels, peakBytes: tracer.peak, atPeak: tracer.atPeak };
+  const { kernels, peak, atPeak, moved } = tracer;
+  return { kernels, peakBytes: peak, atPeak, movedBytes: moved };
 }

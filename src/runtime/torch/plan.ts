@@ -4,6 +4,7 @@
  */
 
 import type { Shape } from '../../tensor/shape.ts';
+import { type KernelLauncher, type KernelScalar, packBytes } from './kernels/kernel.ts';
 import { type Argument, type Call, readsOf, tensor } from './torch-emitter.ts';
 import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
@@ -28,6 +29,8 @@ export interface PlanOptions {
   readonly results: readonly number[];
   /** What adds products in place, where calls do so. */
   readonly productSums?: ProductSums | undefined;
+  /** What runs kernels of ours, where calls launch them. */
+  readonly launcher?: KernelLauncher | undefined;
   /** Makes a tensor that is not filled, row-major unless strides are given. */
   readonly allocate: (shape: Shape, dtype: TorchDType, strides?: Shape) => number;
 }
@@ -38,6 +41,11 @@ type Action = () => void;
 /** The 8 bytes of a double, and of a whole number in two's complement. */
 const doubleBits = (value: number) => new BigUint64Array(new Float64Array([value]).buffer)[0]!;
 const wholeBits = (value: number) => BigInt.asUintN(64, BigInt(value));
+/** The first four bytes of a cell. */
+const scalarBits = (scalar: KernelScalar) =>
+  'f32' in scalar
+    ? BigInt(new Uint32Array(new Float32Array([scalar.f32]).buffer)[0]!)
+    : BigInt.asUintN(32, BigInt(scalar.i32));
 
 export class Plan {
   readonly #library: TorchLibrary;
@@ -49,11 +57,15 @@ export class Plan {
   readonly #results: ReadonlySet<number>;
   readonly #actions: Action[];
   readonly #productSums: ProductSums | undefined;
+  readonly #launcher: KernelLauncher | undefined;
   readonly #allocate: PlanOptions['allocate'];
+  /** Blocks of cells with the parameters of kernels. */
+  readonly #parameters: number[] = [];
 
   constructor(library: TorchLibrary, options: PlanOptions) {
-    const { calls, size, fixed, results, productSums, allocate } = options;
+    const { calls, size, fixed, results, productSums, launcher, allocate } = options;
     this.#library = library;
+    this.#launcher = launcher;
     this.#allocate = allocate;
     this.#productSums = productSums;
     this.#size = size;
@@ -127,6 +139,7 @@ export class Plan {
   }
 
   dispose(): void {
+    for (const block of this.#parameters.splice(0)) this.#library.freeCells(block);
     this.#library.freeCells(this.#address);
   }
 
@@ -159,6 +172,8 @@ export class Plan {
         return this.#encodeWrite(call, ends, last);
       case 'accumulate':
         return this.#encodeAccumulate(call, ends);
+      case 'launch':
+        return this.#encodeLaunch(call, ends, last);
       case 'copy':
         return this.#encodeCopy(call, ends);
       case 'alias':
@@ -208,6 +223,45 @@ export class Plan {
       write();
       this.#cells[result.id] = this.#cells[whole.id]!;
       this.#cells[whole.id] = 0n;
+    };
+  }
+
+  /** Parameters are addresses of tensors, then numbers; the kernel gets an array of where they are. */
+  #encodeLaunch(
+    { launch, inputs, results }: Call & { kind: 'launch' },
+    ends: (id: number) => boolean,
+    last: ReadonlyMap<number, number>,
+  ): Action {
+    const library = this.#library;
+    const { entry } = launch.kernel;
+    if (!this.#launcher) throw new Error(`internal: nothing launches ${entry}`);
+    const tensors = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
+    const count = tensors.length + launch.scalars.length;
+    const block = library.allocateCells(2 * count);
+    this.#parameters.push(block);
+    const cells = new BigUint64Array(library.view(block, 2 * count * cellBytes));
+    const words = new Uint32Array(cells.buffer);
+    for (let i = 0; i < count; i++) cells[count + i] = BigInt(block + i * cellBytes);
+    for (const [i, scalar] of launch.scalars.entries()) {
+      cells[tensors.length + i] = scalarBits(scalar);
+    }
+    const begin = this.#launcher.prepare(launch, block + count * cellBytes);
+    const dying = [...new Set(tensors)].filter(
+      (id) => ends(id) || !(last.has(id) || this.#kept.has(id)),
+    );
+    return () => {
+      for (const { value, shape, strides } of results) {
+        this.set(value.id, this.#allocate(shape, value.dtype, strides));
+      }
+      for (let i = 0; i < tensors.length; i++) {
+        const status = library.dataPointer(this.get(tensors[i]!), block + i * cellBytes);
+        check(library, status, 'the memory of a tensor');
+        if (words[2 * i]! % packBytes !== 0) {
+          throw new Error(`internal: ${entry}: argument ${i} is not at a multiple of ${packBytes}`);
+        }
+      }
+      begin();
+      for (const id of dying) this.#free(id);
     };
   }
 

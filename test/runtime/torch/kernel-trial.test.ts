@@ -1,0 +1,57 @@
+/** @file The trial of our own kernels, run on the processor. */
+
+import { describe, expect, test } from 'vitest';
+import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
+import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
+import { tryKernel, usefulKernels } from '../../../src/runtime/torch/kernel-trial.ts';
+import type { KernelLauncher } from '../../../src/runtime/torch/kernels/kernel.ts';
+import { ownKernels } from '../../../src/runtime/torch/rules/rule.ts';
+import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
+import { torchMissing } from '../../helpers/executors.ts';
+import { compilerMissing, hostLauncher } from '../../helpers/host-kernels.ts';
+
+const missing = torchMissing ?? compilerMissing;
+const suite = missing === undefined ? 'kernel trial' : `kernel trial (skipped: ${missing})`;
+const size = { images: 1, side: 3, channels: 64 };
+
+describe.skipIf(missing !== undefined)(suite, () => {
+  const place = (launcher: KernelLauncher) => {
+    const library = loadTorchLibrary(findLibtorch());
+    return {
+      library,
+      launcher,
+      memory: new DeviceMemory(library, { kind: 'cpu', index: -1 }),
+      target: {
+        compute: 'f32' as const,
+        attention: () => 'cpu' as const,
+        channelsLast: true,
+        normsTakeChannelsLast: false,
+        addsProducts: false,
+      },
+    };
+  };
+
+  test.each([...ownKernels])('%s takes part in its trial, and agrees', (kernel) => {
+    const launcher = hostLauncher();
+    const trial = tryKernel(place(launcher), kernel, size);
+    expect(trial.agrees).toBe(true);
+    expect(launcher.entries).toContain(kernel);
+    expect(launcher.entries).toContain(`${kernel}Grad`);
+  });
+
+  test('one that gives something else is refused, and one that cannot be compiled', () => {
+    const launcher = hostLauncher();
+    const broken: KernelLauncher = {
+      prepare: (launch, parameters) => {
+        if (launch.kernel.entry.startsWith('geglu')) throw new Error('no compiler');
+        // Whose results are whatever was there.
+        if (launch.kernel.entry.startsWith('layerNorm')) return () => undefined;
+        return launcher.prepare(launch, parameters);
+      },
+    };
+    const reasons: string[] = [];
+    const useful = usefulKernels(place(broken), (reason) => reasons.push(reason), size);
+    expect(useful.has('geglu') || useful.has('layerNorm')).toBe(false);
+    expect(reasons).toEqual(['no compiler', 'layerNorm gives something else than libtorch']);
+  });
+});
