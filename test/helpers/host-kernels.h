@@ -8,6 +8,7 @@
 
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 // One block runs at a time.
 #define __shared__ static
 

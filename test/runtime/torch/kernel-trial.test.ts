@@ -12,7 +12,7 @@ import { compilerMissing, hostLauncher } from '../../helpers/host-kernels.ts';
 
 const missing = torchMissing ?? compilerMissing;
 const suite = missing === undefined ? 'kernel trial' : `kernel trial (skipped: ${missing})`;
-const size = { images: 1, side: 3, channels: 64 };
+const size = { images: 2, side: 3, channels: 64 };
 
 describe.skipIf(missing !== undefined)(suite, () => {
   const place = (launcher: KernelLauncher) => {

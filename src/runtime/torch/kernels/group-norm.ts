@@ -11,6 +11,8 @@ import { kernelSource } from './kernel-source.ts';
 /** Threads that a block has at least, if one row of packs is not more. */
 const wantedThreads = 256;
 const mostThreads = 1024;
+/** Shared memory that any block may have without asking. */
+const sharedBytes = 48 * 1024;
 /** Blocks that fill a large GPU. */
 const wantedBlocks = 1024;
 /** Parts of an image, whose sums each block of the second launch adds up. */
@@ -143,7 +145,7 @@ const statistics = (terms: GroupNormTerms) => {
   const element = (array: string, at: string) => `toFloat(${array}[${at}])`;
   const ofPack = (array: string) => `${array}Pack.at[j]`;
   return `
-extern "C" __global__ void groupNormStatistics(
+extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormStatistics(
     const T* __restrict__ x, ${termParameters(terms)}
     float* __restrict__ sums, int pixels, int partPixels) {
   const Place place = placeOf(pixels, partPixels);
@@ -178,7 +180,7 @@ extern "C" __global__ void groupNormStatistics(
 };
 
 const forward = (silu: boolean) => `
-extern "C" __global__ void groupNorm(
+extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNorm(
     const T* __restrict__ x, const float* __restrict__ sums,
     const T* __restrict__ scale, const T* __restrict__ bias, T* __restrict__ y,
     float* __restrict__ means, float* __restrict__ rstds, float epsilon, int pixels, int partPixels) {
@@ -256,7 +258,7 @@ const gradientParameters = (silu: boolean) => `
     const float* __restrict__ means, const float* __restrict__ rstds,`;
 
 const gradientStatistics = (silu: boolean) => `
-extern "C" __global__ void groupNormGradStatistics(${gradientParameters(silu)}
+extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormGradStatistics(${gradientParameters(silu)}
     float* __restrict__ sums, int pixels, int partPixels) {
   const Place place = placeOf(pixels, partPixels);
   ${gradientStart(silu)}
@@ -275,7 +277,7 @@ extern "C" __global__ void groupNormGradStatistics(${gradientParameters(silu)}
 `;
 
 const backward = ({ silu, adds }: GroupNormExtras) => `
-extern "C" __global__ void groupNormGrad(${gradientParameters(silu)}
+extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormGrad(${gradientParameters(silu)}
     const float* __restrict__ sums, ${adds ? 'const T* __restrict__ rest, ' : ''}
     T* __restrict__ dx, int pixels, int partPixels) {
   __shared__ float groupSums[GROUPS], groupProducts[GROUPS];
@@ -308,14 +310,22 @@ function rowsAtOnce(compute: ComputeType, channels: number): number {
   return Math.max(1, Math.floor(wantedThreads / (channels / packWidth(compute))));
 }
 
-/** Whether channels are loaded in whole packs, and a block has a thread for each group. */
+/** Threads that add up one group: a power of two. */
+const addersOf = (block: number, groups: number) =>
+  2 ** Math.floor(Math.log2(Math.min(mostAdders, block / groups)));
+
+/** Whether channels are loaded in whole packs, and a block has a thread for each group and room for its sums. */
 export function takesGroupNorm(
   compute: ComputeType,
   { channels, groups }: Pick<GroupNormSize, 'channels' | 'groups'>,
 ): boolean {
   const width = packWidth(compute);
-  const threads = (channels / width) * rowsAtOnce(compute, channels);
-  return channels % width === 0 && threads >= groups && threads <= mostThreads;
+  const rows = rowsAtOnce(compute, channels);
+  const threads = (channels / width) * rows;
+  if (channels % width !== 0 || threads < groups || threads > mostThreads) return false;
+  // Of f32: two of each channel, of each adder, and of each group.
+  const floats = 2 * (rows * channels + groups * addersOf(threads, groups) + groups);
+  return 4 * floats <= sharedBytes;
 }
 
 /** Pixels of a part, and parts of an image. */
@@ -340,7 +350,7 @@ function launch(
   const { images, channels, groups, pixels } = size;
   const { rows, partPixels, parts } = partsOf(compute, size);
   const block = (channels / packWidth(compute)) * rows;
-  const adders = 2 ** Math.floor(Math.log2(Math.min(mostAdders, block / groups)));
+  const adders = addersOf(block, groups);
   const defines = { CHANNELS: channels, GROUPS: groups, ROWS: rows, ADDERS: adders };
   return {
     kernel: { entry, source: kernelSource(compute, defines, start + body) },
