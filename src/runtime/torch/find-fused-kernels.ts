@@ -3,6 +3,7 @@
 import type { Graph, Node, NodeOf } from '../../graph/ops.ts';
 import type { FusedProducts } from '../../graph/passes/find-fused-products.ts';
 import { sameShape, sizeOf } from '../../tensor/shape.ts';
+import { findPointwise, type PointwiseChain } from './find-pointwise.ts';
 import { takesGeglu } from './kernels/geglu.ts';
 import { takesGroupNorm } from './kernels/group-norm.ts';
 import { takesLayerNorm } from './kernels/layer-norm.ts';
@@ -38,7 +39,8 @@ export type FusedKernel =
       readonly kind: 'layerNormGrad';
       readonly grad: NodeOf<'layerNormInputGrad'>;
       readonly rest: Node | undefined;
-    };
+    }
+  | { readonly kind: 'pointwise'; readonly chain: PointwiseChain };
 
 /** A sum of an image and of another one, or of one value for each channel. */
 export interface ImageSum {
@@ -122,7 +124,17 @@ class Finder {
       if (node.op === 'groupNorm') this.#findGroupNorm(node);
       if (node.op === 'groupNormInputGrad') this.#findGroupNormGrad(node);
     }
+    if (kernels.has('pointwise')) this.#findPointwise();
     return this;
+  }
+
+  #findPointwise(): void {
+    for (const chain of findPointwise(this.#graph, this.#products)) {
+      for (const node of [...chain.scalars, ...chain.members]) this.absorbed.add(node);
+      const last = chain.members.at(-1)!;
+      this.absorbed.delete(last);
+      this.byNode.set(last, { kind: 'pointwise', chain });
+    }
   }
 
   /** Who reads a value, whether behind barriers or not. */

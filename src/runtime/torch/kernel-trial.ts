@@ -18,6 +18,7 @@ const trialSizes: { readonly [K in OwnKernel]: TrialSize } = {
   geglu: { images: 8, side: 64, channels: 320 },
   layerNorm: { images: 32, side: 64, channels: 320 },
   groupNorm: { images: 32, side: 64, channels: 320 },
+  pointwise: { images: 4, side: 64, channels: 1024 },
 };
 
 interface TrialSize {
@@ -62,6 +63,14 @@ const builds: { readonly [K in OwnKernel]: Build } = {
     const image = g.conv2d(x, kernel('before'));
     const normed = g.silu(g.groupNorm(image, ...perChannel(g, channels), groups, epsilon));
     return { x, y: g.add(image, g.conv2d(normed, kernel('after'))) };
+  },
+  pointwise: (g, { images, side, channels }) => {
+    const size = images * side * side * channels;
+    const x = g.reshape(repeated(g, 'x', images, side * side * channels), [size]);
+    // As a moment and a step along it.
+    const moment = g.add(g.scale(x, 0.9), g.scale(g.square(x), 0.1));
+    const root = g.add(g.sqrt(g.square(moment)), g.constant(1));
+    return { x, y: g.sub(x, g.div(moment, root)) };
   },
 };
 

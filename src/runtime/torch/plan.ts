@@ -234,6 +234,7 @@ export class Plan {
   ): Action {
     const library = this.#library;
     const { entry } = launch.kernel;
+    const { alignment = packBytes } = launch;
     if (!this.#launcher) throw new Error(`internal: nothing launches ${entry}`);
     const tensors = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
     const count = tensors.length + launch.scalars.length;
@@ -256,8 +257,8 @@ export class Plan {
       for (let i = 0; i < tensors.length; i++) {
         const status = library.dataPointer(this.get(tensors[i]!), block + i * cellBytes);
         check(library, status, 'the memory of a tensor');
-        if (words[2 * i]! % packBytes !== 0) {
-          throw new Error(`internal: ${entry}: argument ${i} is not at a multiple of ${packBytes}`);
+        if (words[2 * i]! % alignment !== 0) {
+          throw new Error(`internal: ${entry}: argument ${i} is not at a multiple of ${alignment}`);
         }
       }
       begin();

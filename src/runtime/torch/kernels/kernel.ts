@@ -20,6 +20,8 @@ export interface Launch {
   /** Threads of a block, in x. */
   readonly block: number;
   readonly scalars: readonly KernelScalar[];
+  /** Bytes of which each tensor's address is a multiple; `packBytes` unless given. */
+  readonly alignment?: number;
 }
 
 /** Launches on the stream on which libtorch computes. */

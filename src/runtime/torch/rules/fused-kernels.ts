@@ -15,6 +15,7 @@ import {
   groupNormSums,
 } from '../kernels/group-norm.ts';
 import { layerNormGradLaunch, layerNormLaunch } from '../kernels/layer-norm.ts';
+import { pointwiseLaunch } from '../kernels/pointwise.ts';
 import { tensor, type Value, whole } from '../torch-emitter.ts';
 import type { LoweringContext } from './rule.ts';
 
@@ -206,6 +207,23 @@ function layerNormGrad(context: LoweringContext, node: Node, kernel: Of<'layerNo
   )[0]!;
 }
 
+/** All of it is in f32, as the variables are. */
+function pointwise(context: LoweringContext, node: Node, { chain }: Of<'pointwise'>): Value {
+  const { emitter } = context;
+  const inputs = chain.inputs.map((input) => {
+    const value = context.asType(input, 'f32');
+    const format = whole(context.codes.memoryFormats.contiguous);
+    return emitter.emit('contiguous', [tensor(value), format], { dtype: 'f32' });
+  });
+  const results = emitter.launch(
+    pointwiseLaunch(chain),
+    inputs,
+    chain.outputs.map(({ shape }) => ({ shape, dtype: 'f32' })),
+  );
+  for (const [i, output] of chain.outputs.entries()) context.define(output, results[i]!);
+  return results[chain.outputs.indexOf(node)]!;
+}
+
 /** Emits the launches for a node and gives the value that they make. */
 export function fusedValue(context: LoweringContext, node: Node, kernel: FusedKernel): Value {
   switch (kernel.kind) {
@@ -221,5 +239,7 @@ export function fusedValue(context: LoweringContext, node: Node, kernel: FusedKe
       return layerNorm(context, node, kernel);
     case 'layerNormGrad':
       return layerNormGrad(context, node, kernel);
+    case 'pointwise':
+      return pointwise(context, node, kernel);
   }
 }

@@ -17,8 +17,13 @@ export type ComputeType = Precision;
 export type AttentionKernel = 'cpu' | 'flash' | 'cudnn' | 'efficient' | 'composed';
 
 /** Kernels of our own (src/runtime/torch/kernels). */
-export type OwnKernel = 'geglu' | 'groupNorm' | 'layerNorm';
-export const ownKernels: ReadonlySet<OwnKernel> = new Set(['geglu', 'groupNorm', 'layerNorm']);
+export type OwnKernel = 'geglu' | 'groupNorm' | 'layerNorm' | 'pointwise';
+export const ownKernels: ReadonlySet<OwnKernel> = new Set([
+  'geglu',
+  'groupNorm',
+  'layerNorm',
+  'pointwise',
+]);
 
 export interface AttentionSizes extends AttentionAttrs {
   readonly batch: number;

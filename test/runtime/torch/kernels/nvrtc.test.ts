@@ -4,6 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { GraphBuilder } from '../../../../src/graph/graph-builder.ts';
+import { findPointwise } from '../../../../src/runtime/torch/find-pointwise.ts';
 import { nvrtcCandidates } from '../../../../src/runtime/torch/kernels/find-nvrtc.ts';
 import { gegluGradLaunch, gegluLaunch } from '../../../../src/runtime/torch/kernels/geglu.ts';
 import {
@@ -18,6 +20,7 @@ import {
   layerNormLaunch,
 } from '../../../../src/runtime/torch/kernels/layer-norm.ts';
 import { openCompiler } from '../../../../src/runtime/torch/kernels/nvrtc.ts';
+import { pointwiseLaunch } from '../../../../src/runtime/torch/kernels/pointwise.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'nvrtc-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -60,8 +63,19 @@ const suite =
   missing === undefined ? "NVIDIA's compiler" : `NVIDIA's compiler (skipped: ${missing})`;
 
 const size = { images: 2, channels: 320, pixels: 4096, groups: 32 };
+/** A vector's moment, as an optimizer has it. */
+function vectorLaunch(): Launch {
+  const g = new GraphBuilder();
+  const x = g.input('x', [2 ** 16]);
+  const rate = g.input('rate', []);
+  const y = g.sub(x, g.mul(g.scale(rate, 1e-8), g.sqrt(g.square(x))));
+  const [chain] = findPointwise(g.build({ y }), { byAddition: new Map(), absorbed: new Set() });
+  return pointwiseLaunch(chain!);
+}
+
 const launches = (compute: 'f32' | 'bf16' | 'f16'): Launch[] =>
   [true, false].flatMap((on) => [
+    vectorLaunch(),
     gegluLaunch(compute, 64, 1280),
     gegluGradLaunch(compute, 64, 1280),
     layerNormLaunch(compute, [64, 1280], 1e-5, { sums: on }),
