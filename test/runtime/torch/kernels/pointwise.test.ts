@@ -61,8 +61,7 @@ describe.skipIf(missing !== undefined)(suite, () => {
     const keep = g.input('keep', []);
     const state = { param: vector('p'), m: vector('m'), v: vector('v') };
     const after = adamwGraph(g, state, g.input('g', [size]), adamwInputs(g));
-    const kept = (now: Node, before: Node) =>
-      g.select(keep, now, before);
+    const kept = (now: Node, before: Node) => g.select(keep, now, before);
     const graph = g.build(
       {},
       { p: kept(after.param, state.param), m: kept(after.m, state.m), v: kept(after.v, state.v) },
