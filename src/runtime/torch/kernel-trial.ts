@@ -6,6 +6,7 @@
 import { grad } from '../../graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../graph/graph-builder.ts';
 import type { Graph, Node } from '../../graph/ops.ts';
+import { OutOfMemoryError } from '../executor.ts';
 import { compareRuns } from './agreement.ts';
 import { type TrialPlace, tryGraph } from './graph-trial.ts';
 import { type OwnKernel, ownKernels } from './rules/rule.ts';
@@ -112,6 +113,17 @@ export function tryKernel(
   };
 }
 
+/** With fewer images where the device has no memory for them. */
+function tryWithRoom(place: TrialPlace, kernel: OwnKernel, size: TrialSize): KernelTrial {
+  try {
+    return tryKernel(place, kernel, size);
+  } catch (error) {
+    const images = Math.floor(size.images / 4);
+    if (!(error instanceof OutOfMemoryError) || images === 0) throw error;
+    return tryWithRoom(place, kernel, { ...size, images });
+  }
+}
+
 /**
  * The kinds that give the same and are faster.
  * @param refused told of each that does not work or gives something else
@@ -123,7 +135,7 @@ export function usefulKernels(
 ): ReadonlySet<OwnKernel> {
   const useful = [...ownKernels].filter((kernel) => {
     try {
-      const trial = tryKernel(place, kernel, size);
+      const trial = tryWithRoom(place, kernel, size ?? trialSizes[kernel]);
       if (!trial.agrees) refused(`${kernel} gives something else than libtorch`);
       return trial.agrees && trial.with < trial.without;
     } catch (error) {

@@ -1,6 +1,7 @@
 /** @file The trial of our own kernels, run on the processor. */
 
 import { describe, expect, test } from 'vitest';
+import { OutOfMemoryError } from '../../../src/runtime/executor.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
 import { tryKernel, usefulKernels } from '../../../src/runtime/torch/kernel-trial.ts';
@@ -41,6 +42,26 @@ describe.skipIf(missing !== undefined)(suite, () => {
     expect(trial.agrees).toBe(true);
     expect(launcher.entries).toContain(kernel);
     if (kernel !== 'pointwise') expect(launcher.entries).toContain(`${kernel}Grad`);
+  });
+
+  test('where there is no room for all images, fewer are tried', () => {
+    const launcher = hostLauncher();
+    const tried: number[] = [];
+    const full: KernelLauncher = {
+      prepare: (launch, parameters) => {
+        const begin = launcher.prepare(launch, parameters);
+        return () => {
+          tried.push(launch.grid[0]);
+          if (launch.grid[0] > 3) throw new OutOfMemoryError('none left');
+          begin();
+        };
+      },
+    };
+    const reasons: string[] = [];
+    usefulKernels(place(full), (reason) => reasons.push(reason), { ...size, images: 16 });
+    expect(reasons).toEqual([]);
+    expect(Math.max(...tried)).toBeGreaterThan(3);
+    expect(Math.min(...tried)).toBeLessThanOrEqual(3);
   });
 
   test('one that gives something else is refused, and one that cannot be compiled', () => {
