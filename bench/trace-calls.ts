@@ -8,6 +8,7 @@ import {
   type Argument,
   type Call,
   readsOf,
+  resultsOf,
   type Value,
 } from '../src/runtime/torch/torch-emitter.ts';
 import type { TorchDType } from '../src/runtime/torch/torch-library.ts';
@@ -114,7 +115,7 @@ const elementwise = new Set([
   ...['subtract', 'to', 'clone'],
 ]);
 
-type Dispatch = Call & { readonly kind: 'dispatch' };
+type Dispatch = Call & { readonly kind: 'dispatch' | 'native' };
 
 /** The tensors of an argument. */
 function valuesIn(argument: Argument): Value[] {
@@ -225,6 +226,7 @@ class Tracer {
   run(call: Call): void {
     switch (call.kind) {
       case 'dispatch':
+      case 'native':
         this.#dispatch(call);
         break;
       case 'subtract':
@@ -452,9 +454,7 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
   const last = new Map<number, number>();
   for (const [i, call] of calls.entries()) {
     for (const { id } of readsOf(call)) last.set(id, i);
-    const made =
-      call.kind === 'dispatch' ? call.results : call.kind === 'copy' ? [] : [call.result];
-    for (const value of made) if (value && !last.has(value.id)) last.set(value.id, i);
+    for (const value of resultsOf(call)) if (value && !last.has(value.id)) last.set(value.id, i);
   }
   const dying = calls.map((): number[] => []);
   for (const [id, i] of last) if (!kept.has(id)) dying[i]!.push(id);

@@ -1,7 +1,7 @@
 /** @file Collects the calls that a graph becomes, each distinct call once. */
 
 import type { Shape } from '../../tensor/shape.ts';
-import type { TorchDType } from './torch-library.ts';
+import type { TorchDeviceKind, TorchDType } from './torch-library.ts';
 
 /** A tensor of the plan; `id` is the register that holds its handle. */
 export interface Value {
@@ -54,6 +54,19 @@ export type Call =
       /** Without its namespace, `aten::`. */
       readonly op: string;
       readonly overload: string;
+      readonly args: readonly Argument[];
+      readonly results: readonly (Value | null)[];
+    }
+  /**
+   * An operation by its C function for a device (torch/csrc/inductor/aoti_torch/generated). The
+   * dispatcher takes results for each other's types (torch/csrc/shim_common.cpp, to 2.14 at least), so
+   * that it fails where tensors and numbers are mixed.
+   */
+  | {
+      readonly kind: 'native';
+      readonly device: TorchDeviceKind;
+      readonly op: string;
+      /** Tensors, numbers, optional floats. */
       readonly args: readonly Argument[];
       readonly results: readonly (Value | null)[];
     }
@@ -115,8 +128,15 @@ export function readsOf(call: Call): readonly Value[] {
     case 'write':
       return [...call.args.flatMap(tensorsIn), call.out, call.whole];
     case 'dispatch':
+    case 'native':
       return call.args.flatMap(tensorsIn);
   }
+}
+
+/** The values that a call makes; null for a number. */
+export function resultsOf(call: Call): readonly (Value | null)[] {
+  if (call.kind === 'dispatch' || call.kind === 'native') return call.results;
+  return call.kind === 'copy' ? [] : [call.result];
 }
 
 function tensorsIn(argument: Argument): readonly Value[] {
@@ -129,9 +149,8 @@ function tensorsIn(argument: Argument): readonly Value[] {
 export function withoutUnused(calls: readonly Call[], wanted: readonly Value[]): Call[] {
   const read = new Set(wanted.map(({ id }) => id));
   const kept = calls.toReversed().filter((call) => {
-    const results =
-      call.kind === 'dispatch' ? call.results : call.kind === 'copy' ? [] : [call.result];
-    if (call.kind !== 'copy' && !results.some((value) => value && read.has(value.id))) return false;
+    const isRead = resultsOf(call).some((value) => value && read.has(value.id));
+    if (call.kind !== 'copy' && !isRead) return false;
     for (const { id } of readsOf(call)) read.add(id);
     return true;
   });
@@ -180,10 +199,28 @@ export class TorchEmitter {
     overload = '',
   ): readonly (Value | null)[] {
     return this.#once(`${op}.${overload}${JSON.stringify(args)}`, () => {
-      const results = types.map((dtype) => (dtype === null ? null : this.leaf(dtype)));
+      const results = this.#resultsOf(types);
       this.calls.push({ kind: 'dispatch', op, overload, args, results });
       return results;
     });
+  }
+
+  /** The same by the C function for a device. */
+  emitNative(
+    device: TorchDeviceKind,
+    op: string,
+    args: readonly Argument[],
+    types: readonly ResultType[],
+  ): readonly (Value | null)[] {
+    return this.#once(`${device} ${op}${JSON.stringify(args)}`, () => {
+      const results = this.#resultsOf(types);
+      this.calls.push({ kind: 'native', device, op, args, results });
+      return results;
+    });
+  }
+
+  #resultsOf(types: readonly ResultType[]): readonly (Value | null)[] {
+    return types.map((dtype) => (dtype === null ? null : this.leaf(dtype)));
   }
 
   /** a - alpha·b, of values of one type or of a scalar and any float. */

@@ -30,7 +30,7 @@ import { directLink, type HostLink, hostType } from './host-link.ts';
 import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
-import type { ComputeType, LoweringTarget } from './rules/rule.ts';
+import type { AttentionKernel, ComputeType, LoweringTarget } from './rules/rule.ts';
 import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
@@ -69,6 +69,14 @@ interface Variable {
 let loaded: TorchLibrary | undefined;
 /** Whether channels innermost are faster, by GPU and type: seen once. */
 const layouts = new Map<string, boolean>();
+/** Attention's fastest kernels by NVIDIA GPU: each size is tried once. */
+const attentionKernels = new Map<number, Map<string, AttentionKernel>>();
+
+function kernelsOf(index: number): Map<string, AttentionKernel> {
+  const known = attentionKernels.get(index) ?? new Map<string, AttentionKernel>();
+  attentionKernels.set(index, known);
+  return known;
+}
 
 /** A process has one libtorch. */
 function openLibtorch(options: SearchOptions = {}): TorchLibrary {
@@ -142,6 +150,7 @@ class TorchExecutor implements Executor {
         if (composed) return ['composed'];
         return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, type, isOld(device));
       },
+      ...(!composed && kind === 'cuda' ? { chosen: kernelsOf(device.index) } : {}),
     });
     this.#target = { ...target, attention: (sizes, type) => trials.choose(sizes, type) };
   }

@@ -1,6 +1,7 @@
 /** @file Which of libtorch's kernels a graph is lowered to, for devices that are not here. */
 
 import { expect, test } from 'vitest';
+import { grad } from '../../../src/graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
 import { cudaKernels } from '../../../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
@@ -11,21 +12,22 @@ const codes = {
   memoryFormats: { contiguous: 0, channelsLast: 2 },
 };
 
+const cuda: LoweringTarget = {
+  compute: 'f16',
+  attention: () => 'flash',
+  channelsLast: true,
+  normsTakeChannelsLast: false,
+  addsProducts: false,
+};
+
 /** The operation that attention with so many channels in a head becomes. */
 function attentionKernel(changes: Partial<LoweringTarget>, channels: number): string | undefined {
-  const target: LoweringTarget = {
-    compute: 'f16',
-    attention: () => 'flash',
-    channelsLast: true,
-    normsTakeChannelsLast: false,
-    addsProducts: false,
-    ...changes,
-  };
+  const target: LoweringTarget = { ...cuda, ...changes };
   const g = new GraphBuilder();
   const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, [1, 4, channels]));
   const out = g.attention(q!, k!, v!, { heads: 1, scale: 1, causal: false });
   const { calls } = lowerGraph(g.build({ out }), target, codes);
-  const ops = calls.flatMap((call) => (call.kind === 'dispatch' ? [call.op] : []));
+  const ops = calls.flatMap((call) => ('op' in call ? [call.op] : []));
   return ops.find((op) => /attention|softmax/.test(op))?.replace('_scaled_dot_product_', '');
 }
 
@@ -51,4 +53,16 @@ test.each([
   ['cpu', 'f32', 'flash_attention_for_cpu'],
 ] as const)('attention by the kernel %s in %s: %s', (kernel, compute, op) => {
   expect(attentionKernel({ attention: () => kernel, compute }, 40)).toBe(op);
+});
+
+test.each(['flash', 'cudnn'] as const)('%s attention is a C function, both ways', (kernel) => {
+  const g = new GraphBuilder();
+  const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, [1, 4, 8]));
+  const out = g.attention(q!, k!, v!, { heads: 1, scale: 1, causal: false });
+  const [dq] = grad(g, g.sum(out, [0, 1, 2]), [q!]);
+  const target = { ...cuda, attention: () => kernel };
+  const { calls } = lowerGraph(g.build({ out, dq: dq! }), target, codes);
+  const native = calls.flatMap((call) => (call.kind === 'native' ? [call.op] : []));
+  const op = `_scaled_dot_product_${kernel}_attention`;
+  expect(native).toEqual([op, `${op}_backward`]);
 });
