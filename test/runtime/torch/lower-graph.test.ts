@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import { grad } from '../../../src/graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
+import type { Node } from '../../../src/graph/ops.ts';
 import { cudaKernels } from '../../../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
 import type { AttentionSizes, LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
@@ -65,4 +66,23 @@ test.each(['flash', 'cudnn'] as const)('%s attention is a C function, both ways'
   const native = calls.flatMap((call) => (call.kind === 'native' ? [call.op] : []));
   const op = `_scaled_dot_product_${kernel}_attention`;
   expect(native).toEqual([op, `${op}_backward`]);
+});
+
+test('tokens whose channels may not lie side by side are copied for attention, others are not', () => {
+  const copies = (make: (g: GraphBuilder, tokens: Node, image: Node) => Node) => {
+    const g = new GraphBuilder();
+    const tokens = g.input('tokens', [1, 16, 24]);
+    const x = make(g, tokens, g.input('image', [1, 8, 16]));
+    const out = g.attention(x, x, x, { heads: 1, scale: 1, causal: false });
+    const { calls } = lowerGraph(g.build({ out: g.sum(out, [0, 1, 2]) }), cuda, codes);
+    return calls.filter((call) => 'op' in call && call.op === 'contiguous').length - 1;
+  };
+  // The last copy is of the output.
+  expect(copies((g, _, image) => g.transpose(image, [0, 2, 1]))).toBe(1);
+  expect(copies((g, _, image) => g.silu(g.transpose(image, [0, 2, 1])))).toBe(1);
+  // One of three products that are computed as one.
+  const weight = (g: GraphBuilder) => g.parameter('w', [24, 24]);
+  expect(copies((g, tokens) => g.sliceAxis(g.linear(tokens, weight(g)), 2, 8, 16))).toBe(0);
+  const rows = (g: GraphBuilder, tokens: Node) => g.linear(tokens, weight(g));
+  expect(copies((g, tokens) => g.add(rows(g, tokens), tokens))).toBe(0);
 });

@@ -16,6 +16,7 @@ import {
 import type { TorchDType } from '../torch-library.ts';
 import { product, swapped } from './linear-algebra.ts';
 import type { AttentionKernel, AttentionSizes, LoweringContext, LoweringRules } from './rule.ts';
+import { hasUnitStride } from './unit-stride.ts';
 
 /** Query, key and value as [n, heads, tokens, d]. */
 type Heads = readonly [q: Value, k: Value, v: Value];
@@ -215,11 +216,15 @@ const kernels: { readonly [K in AttentionKernel]: Kernel } = {
   composed: composedKernel,
 };
 
-/** [n, s, heads·d] to [n, heads, s, d]. */
-function splitHeads({ emitter, asCompute }: LoweringContext, x: Node, heads: number): Value {
+/** [n, s, heads·d] to [n, heads, s, d], where d surely lies element by element: GPUs' kernels want it so. */
+function splitHeads({ emitter, codes, asCompute }: LoweringContext, x: Node, heads: number): Value {
   const [n, s, c] = x.shape as [number, number, number];
-  const value = asCompute(x);
+  let value = asCompute(x);
   const { dtype } = value;
+  if (!hasUnitStride(x)) {
+    const args = [tensor(value), whole(codes.memoryFormats.contiguous)];
+    value = emitter.emit('contiguous', args, { dtype });
+  }
   const shape = wholes([n, s, heads, c / heads]);
   const split = emitter.emit('reshape', [tensor(value), shape], { dtype });
   return emitter.emit('permute', [tensor(split), wholes([0, 2, 1, 3])], { dtype });
