@@ -44,20 +44,28 @@ export interface GraphMaker {
   capture(work: () => void): LaunchableGraph | string;
 }
 
+type CaptureDriver = Omit<CudaDriver, 'createEvent' | 'record' | 'hasHappened' | 'destroyEvent'>;
+
 export class GraphPool implements GraphMaker {
-  readonly #driver: CudaDriver;
-  readonly #library: TorchLibrary;
+  readonly #driver: CaptureDriver;
+  readonly #library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>;
   readonly #members: Members;
   readonly #releaseCache: () => void;
   #pool = firstPool;
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
+  /** Why nothing more is captured: libtorch still counts a capture that broke as under way. */
+  #broken: string | undefined;
 
   /**
    * @param releaseCache lets the allocator give its unused memory back to the device
    * @throws where this libtorch does not have the class as it is known here
    */
-  constructor(library: TorchLibrary, driver: CudaDriver, releaseCache: () => void) {
+  constructor(
+    library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>,
+    driver: CaptureDriver,
+    releaseCache: () => void,
+  ) {
     this.#library = library;
     this.#driver = driver;
     this.#releaseCache = releaseCache;
@@ -70,7 +78,7 @@ export class GraphPool implements GraphMaker {
   }
 
   capture(work: () => void): LaunchableGraph | string {
-    const flaw = this.#rehearse(work);
+    const flaw = this.#broken ?? this.#rehearse(work);
     if (flaw !== undefined) return flaw;
     // What the work had so far is not needed any more: the pool gets its own.
     this.#releaseCache();
@@ -82,9 +90,11 @@ export class GraphPool implements GraphMaker {
     this.#users++;
     const failed = attempt(work);
     if (this.#driver.isCaptureBroken()) {
-      // Its end would throw. The object is left as it is: the allocator asks it now and then.
+      // Its end would throw, and so would the next beginning. The object is left as it is: the allocator
+      // asks it now and then.
       this.#driver.endCapture();
-      return failed ?? 'the capture broke';
+      this.#broken = failed ?? 'a capture broke';
+      return this.#broken;
     }
     end(object);
     if (failed !== undefined) {
@@ -131,12 +141,12 @@ export class GraphPool implements GraphMaker {
   }
 }
 
-/** What went wrong; undefined where nothing did. */
+/** What went wrong, in a line; undefined where nothing did. */
 function attempt(work: () => void): string | undefined {
   try {
     work();
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    return (error as Error).message.split('\n')[0];
   }
 }
