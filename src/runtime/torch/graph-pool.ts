@@ -16,8 +16,12 @@ import type { TorchLibrary } from './torch-library.ts';
 const objectCells = 512;
 /** cudaStreamCaptureModeRelaxed. */
 const relaxed = 2;
-/** Pools' numbers must not be libtorch's own, which count from 1 (aten/src/ATen/cuda/MemPool.cpp). */
-const firstPool = 2 ** 40;
+/**
+ * Pools' numbers must not be libtorch's own, which count from 1 (aten/src/ATen/cuda/MemPool.cpp), and not
+ * one that any device had before: pinned memory has pools by the same numbers, whatever the device
+ * (aten/src/ATen/core/CachingHostAllocator.h).
+ */
+let nextPool = 2 ** 40;
 
 /** The members, by their mangled names; a pair of numbers by value is two arguments. */
 const members = {
@@ -51,7 +55,7 @@ export class GraphPool implements GraphMaker {
   readonly #library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>;
   readonly #members: Members;
   readonly #releaseCache: () => void;
-  #pool = firstPool;
+  #pool = nextPool++;
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
   /** Why nothing more is captured: libtorch still counts a capture that broke as under way. */
@@ -136,7 +140,7 @@ export class GraphPool implements GraphMaker {
     this.#users--;
     if (this.#users > 0) return;
     // A pool without users is given up by the allocator, which refuses its number from then on.
-    this.#pool++;
+    this.#pool = nextPool++;
     this.#releaseCache();
   }
 }
