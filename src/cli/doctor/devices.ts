@@ -57,7 +57,7 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
     const { threads } = config.device;
     return listDevices(library).map((device) => {
       const onGpu = device.kind !== 'cpu';
-      const compute = choice.compute ?? (onGpu ? 'bf16' : 'f32');
+      const { compute } = chooseTorch({ ...choice, device: deviceText(device) });
       const gpu = onGpu ? `${gpuText(device, driver)}; ` : '';
       return {
         name: `torch ${deviceText(device)}`,
