@@ -117,7 +117,7 @@ const elementwise = new Set([
   ...['subtract', 'to', 'clone'],
 ]);
 
-type Dispatch = Call & { readonly kind: 'dispatch' };
+type Dispatch = Call & { readonly kind: 'dispatch' | 'native' };
 
 /** The tensors of an argument. */
 function valuesIn(argument: Argument): Value[] {
@@ -248,6 +248,7 @@ class Tracer {
   #apply(call: Call): void {
     switch (call.kind) {
       case 'dispatch':
+      case 'native':
         this.#dispatch(call);
         break;
       case 'subtract':

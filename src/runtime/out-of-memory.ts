@@ -8,9 +8,11 @@ import { OutOfMemoryError } from './executor.ts';
  * `out of memory`; cuBLAS and cuDNN `…_ALLOC_FAILED` and `…_ALLOCATION_FAILED`; ONNX Runtime `Failed to
  * allocate memory for requested buffer`; C++ `std::bad_alloc`; Node `Array buffer allocation failed`. oneDNN's `could not create a primitive` was seen where
  * no memory was left for a kernel's code; one that it does not have at all is a `primitive descriptor`.
+ * `was unable to find an engine` is what PyTorch says of a convolution where none of cuDNN's kernels got its
+ * work space (aten/src/ATen/native/cudnn/Conv_v8.cpp).
  */
 const saying =
-  /out of memory|(can't|failed to) allocate memory|not enough memory|ALLOC(ATION)?_FAILED|bad_alloc|buffer allocation failed|could not create a primitive$/i;
+  /out of memory|(can't|failed to) allocate memory|not enough memory|ALLOC(ATION)?_FAILED|bad_alloc|buffer allocation failed|was unable to find an engine|could not create a primitive$/i;
 
 /** Two sentences, such as what was wanted and how much, without the engine's own file names before them. */
 function reasonIn(line: string): string {

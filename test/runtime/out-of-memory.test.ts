@@ -29,6 +29,10 @@ test.each([
     'Failed to allocate memory for requested buffer of size 524288',
   ],
   ['std::bad_alloc', 'std::bad_alloc'],
+  [
+    'FIND was unable to find an engine to execute this computation',
+    'FIND was unable to find an engine to execute this computation',
+  ],
   ['could not create a primitive', 'could not create a primitive'],
 ])('%.40s', (message, reason) => {
   const error = outOfMemory(message);

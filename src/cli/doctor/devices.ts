@@ -75,7 +75,7 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
           }),
       });
       if (choice.compute) return [usable(choice.compute)];
-      if (onGpu) return [usable('bf16')];
+      if (onGpu) return [usable(chooseTorch({ ...choice, device: deviceText(device) }).compute)];
       // Some processors multiply bf16 twice as fast; most do it in f32, with conversions.
       return [
         usable('f32'),

@@ -1,13 +1,14 @@
 /** @file libtorch: where it was found, its version and its devices. */
 
 import type { UnsizedConfig } from '../../config/resolve-config.ts';
-import { deviceText, listDevices } from '../../runtime/torch/device.ts';
+import { deviceText, lackOf, listDevices } from '../../runtime/torch/device.ts';
 import {
   findAllLibtorch,
   findLibtorch,
   installCommand,
   isRecent,
 } from '../../runtime/torch/find-libtorch.ts';
+import type { TorchLibrary } from '../../runtime/torch/torch-library.ts';
 import { loadTorch, torchChoice } from '../create-executor.ts';
 import { type Finding, reasonOf } from './finding.ts';
 
@@ -22,6 +23,12 @@ function others(search: { readonly path?: string; readonly webui?: string }, use
     return `${version ?? 'unknown version'}${age} in ${folder}`;
   });
   return `; also ${list.join(', ')}`;
+}
+
+/** Why a build for CUDA has no GPU. */
+function lackOfCuda(library: TorchLibrary): string {
+  if (!library.hasCuda && library.cudaProblem === undefined) return '';
+  return ` (${lackOf(library, { kind: 'cuda', index: 0 })})`;
 }
 
 /** Training needs no libtorch: that it is missing is worth a note. */
@@ -40,7 +47,7 @@ export async function torchFindings(config: UnsizedConfig | undefined): Promise<
     const choose =
       devices.length > 1
         ? 'device.executor: auto uses the first; device.torchDevice names another'
-        : 'no GPU that it can use; set device.executor: torch to compute with it on the processor';
+        : `no GPU that it can use${lackOfCuda(library)}; set device.executor: torch to compute with it on the processor`;
     return [
       { verdict: 'good', name, text: `${text}${others(search, found.folder)}` },
       { verdict: 'good', name: 'its devices', text: devices.join(', '), advice: choose },

@@ -50,6 +50,12 @@ export interface AttentionTrialsOptions {
   readonly target: Omit<LoweringTarget, 'attention' | 'compute'>;
   /** The kernels to try, the surest first. */
   readonly kernels: (sizes: AttentionSizes, compute: ComputeType) => readonly AttentionKernel[];
+  /**
+   * What was chosen for these kernels before, and will be. A process must not try twice on one GPU:
+   * cuDNN's attention crashes where it is asked again for sizes that it refused
+   * (aten/src/ATen/native/cudnn/MHA.cpp, to 2.14 at least, keeps an empty graph for them).
+   */
+  readonly chosen?: Map<string, AttentionKernel>;
 }
 
 /** Channels of the largest heads that are trained: larger ones are the VAE's. */
@@ -74,10 +80,11 @@ interface Trial extends GraphTrial {
 
 export class AttentionTrials {
   readonly #options: AttentionTrialsOptions;
-  readonly #chosen = new Map<string, AttentionKernel>();
+  readonly #chosen: Map<string, AttentionKernel>;
 
   constructor(options: AttentionTrialsOptions) {
     this.#options = options;
+    this.#chosen = options.chosen ?? new Map();
   }
 
   /** @throws internal error where no kernel works */

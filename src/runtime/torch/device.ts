@@ -12,25 +12,26 @@ export interface TorchDevice {
 export const deviceText = ({ kind, index }: TorchDevice) =>
   kind === 'cuda' || kind === 'xpu' ? `${kind}:${index}` : kind;
 
-/** One float on the device: whether there is any. */
-function isThere(library: TorchLibrary, { kind, index }: TorchDevice): boolean {
-  if (kind === 'cpu') return true;
-  if (kind === 'cuda' && !library.hasCuda) return false;
+/** Why there is no such device, in a line; undefined where one float can be on it. */
+export function lackOf(library: TorchLibrary, { kind, index }: TorchDevice): string | undefined {
+  if (kind === 'cpu') return undefined;
+  if (kind === 'cuda' && !library.hasCuda) return library.cudaProblem ?? 'it is not built for CUDA';
   const out = library.allocateCells(1);
   const one = new BigInt64Array([1n]);
   const codes = [library.dtypeCodes.f32, library.deviceCodes[kind]] as const;
   const status = library.quietly(() => library.emptyStrided(1, one, one, ...codes, index, out));
   const [handle] = new BigUint64Array(library.view(out, 8));
+  const lack = status === 0 ? undefined : library.lastError().split('\n')[0]!;
   if (status === 0) library.deleteTensor(Number(handle));
   library.freeCells(out);
-  return status === 0;
+  return lack;
 }
 
 /** The GPUs that libtorch can use, by kind. */
 export function listDevices(library: TorchLibrary): TorchDevice[] {
   const found: TorchDevice[] = [];
   for (const kind of ['cuda', 'xpu', 'mps'] as const) {
-    for (let index = 0; isThere(library, { kind, index }); index++) {
+    for (let index = 0; lackOf(library, { kind, index }) === undefined; index++) {
       found.push({ kind, index });
       if (kind === 'mps') break;
     }
@@ -47,10 +48,11 @@ export function chooseDevice(library: TorchLibrary, name: string): TorchDevice {
   if (name === 'cpu') return { kind: 'cpu', index: -1 };
   const [kind, index] = name.split(':') as [TorchDeviceKind, string | undefined];
   const device = { kind, index: Number(index ?? 0) };
-  if (isThere(library, device)) return device;
+  const lack = lackOf(library, device);
+  if (lack === undefined) return device;
   const there = listDevices(library).map(deviceText).join(', ');
   const { folder, version } = library.found;
   throw new UserError(
-    `device.torchDevice: ${name} cannot be used by libtorch ${version ?? ''} in ${folder}; it has: ${there}`,
+    `device.torchDevice: ${name} cannot be used by libtorch ${version ?? ''} in ${folder} (${lack}); it has: ${there}`,
   );
 }

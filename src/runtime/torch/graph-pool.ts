@@ -16,8 +16,12 @@ import type { TorchLibrary } from './torch-library.ts';
 const objectCells = 512;
 /** cudaStreamCaptureModeRelaxed. */
 const relaxed = 2;
-/** Pools' numbers must not be libtorch's own, which count from 1 (aten/src/ATen/cuda/MemPool.cpp). */
-const firstPool = 2 ** 40;
+/**
+ * Pools' numbers must not be libtorch's own, which count from 1 (aten/src/ATen/cuda/MemPool.cpp), and not
+ * one that any device had before: pinned memory has pools by the same numbers, whatever the device
+ * (aten/src/ATen/core/CachingHostAllocator.h).
+ */
+let nextPool = 2 ** 40;
 
 /** The members, by their mangled names; a pair of numbers by value is two arguments. */
 const members = {
@@ -44,20 +48,38 @@ export interface GraphMaker {
   capture(work: () => void): LaunchableGraph | string;
 }
 
+type CaptureDriver = Pick<
+  CudaDriver,
+  | 'beginCapture'
+  | 'isCaptureBroken'
+  | 'endCapture'
+  | 'instantiate'
+  | 'launch'
+  | 'destroyGraph'
+  | 'destroyExecutable'
+  | 'synchronize'
+>;
+
 export class GraphPool implements GraphMaker {
-  readonly #driver: CudaDriver;
-  readonly #library: TorchLibrary;
+  readonly #driver: CaptureDriver;
+  readonly #library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>;
   readonly #members: Members;
   readonly #releaseCache: () => void;
-  #pool = firstPool;
+  #pool = nextPool++;
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
+  /** Why nothing more is captured: libtorch still counts a capture that broke as under way. */
+  #broken: string | undefined;
 
   /**
    * @param releaseCache lets the allocator give its unused memory back to the device
    * @throws where this libtorch does not have the class as it is known here
    */
-  constructor(library: TorchLibrary, driver: CudaDriver, releaseCache: () => void) {
+  constructor(
+    library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>,
+    driver: CaptureDriver,
+    releaseCache: () => void,
+  ) {
     this.#library = library;
     this.#driver = driver;
     this.#releaseCache = releaseCache;
@@ -70,7 +92,7 @@ export class GraphPool implements GraphMaker {
   }
 
   capture(work: () => void): LaunchableGraph | string {
-    const flaw = this.#rehearse(work);
+    const flaw = this.#broken ?? this.#rehearse(work);
     if (flaw !== undefined) return flaw;
     // What the work had so far is not needed any more: the pool gets its own.
     this.#releaseCache();
@@ -82,9 +104,11 @@ export class GraphPool implements GraphMaker {
     this.#users++;
     const failed = attempt(work);
     if (this.#driver.isCaptureBroken()) {
-      // Its end would throw. The object is left as it is: the allocator asks it now and then.
+      // Its end would throw, and so would the next beginning. The object is left as it is: the allocator
+      // asks it now and then.
       this.#driver.endCapture();
-      return failed ?? 'the capture broke';
+      this.#broken = failed ?? 'a capture broke';
+      return this.#broken;
     }
     end(object);
     if (failed !== undefined) {
@@ -126,17 +150,17 @@ export class GraphPool implements GraphMaker {
     this.#users--;
     if (this.#users > 0) return;
     // A pool without users is given up by the allocator, which refuses its number from then on.
-    this.#pool++;
+    this.#pool = nextPool++;
     this.#releaseCache();
   }
 }
 
-/** What went wrong; undefined where nothing did. */
+/** What went wrong, in a line; undefined where nothing did. */
 function attempt(work: () => void): string | undefined {
   try {
     work();
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    return (error as Error).message.split('\n')[0];
   }
 }

@@ -4,8 +4,10 @@
  */
 
 import type { Shape } from '../../tensor/shape.ts';
-import { type KernelLauncher, type KernelScalar, packBytes } from './kernels/kernel.ts';
-import { type Argument, type Call, readsOf, tensor } from './torch-emitter.ts';
+import type { KernelLauncher } from './kernels/kernel.ts';
+import { KernelParameters } from './kernels/kernel-parameters.ts';
+import { doubleBits, nativeArgument } from './native-argument.ts';
+import { type Argument, type Call, readsOf, tensor, type Value } from './torch-emitter.ts';
 import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
 /** Bytes of a cell: a register or an argument. */
@@ -38,14 +40,21 @@ export interface PlanOptions {
 /** Does one part of a run. */
 type Action = () => void;
 
-/** The 8 bytes of a double, and of a whole number in two's complement. */
-const doubleBits = (value: number) => new BigUint64Array(new Float64Array([value]).buffer)[0]!;
+/** The 8 bytes of a whole number in two's complement. */
 const wholeBits = (value: number) => BigInt.asUintN(64, BigInt(value));
-/** The first four bytes of a cell. */
-const scalarBits = (scalar: KernelScalar) =>
-  'f32' in scalar
-    ? BigInt(new Uint32Array(new Float32Array([scalar.f32]).buffer)[0]!)
-    : BigInt.asUintN(32, BigInt(scalar.i32));
+/** Cells of the stack that a call needs. */
+function slotsOf(call: Call): number {
+  switch (call.kind) {
+    case 'dispatch':
+      return Math.max(call.args.length, call.results.length);
+    case 'native':
+      return call.args.length + call.results.length;
+    case 'write':
+      return call.args.length + 1;
+    default:
+      return copyArguments;
+  }
+}
 
 export class Plan {
   readonly #library: TorchLibrary;
@@ -59,8 +68,7 @@ export class Plan {
   readonly #productSums: ProductSums | undefined;
   readonly #launcher: KernelLauncher | undefined;
   readonly #allocate: PlanOptions['allocate'];
-  /** Blocks of cells with the parameters of kernels. */
-  readonly #parameters: number[] = [];
+  readonly #parameters: KernelParameters[] = [];
 
   constructor(library: TorchLibrary, options: PlanOptions) {
     const { calls, size, fixed, results, productSums, launcher, allocate } = options;
@@ -71,13 +79,7 @@ export class Plan {
     this.#size = size;
     this.#kept = new Set([...fixed, ...results]);
     this.#results = new Set(results);
-    const slots = calls.map((call) =>
-      call.kind === 'dispatch'
-        ? Math.max(call.args.length, call.results.length)
-        : call.kind === 'write'
-          ? call.args.length + 1
-          : copyArguments,
-    );
+    const slots = calls.map(slotsOf);
     // Registers, the stack, and one cell for the address of a list.
     const cells = size + Math.max(...slots, 1) + 1;
     this.#address = library.allocateCells(cells);
@@ -139,7 +141,7 @@ export class Plan {
   }
 
   dispose(): void {
-    for (const block of this.#parameters.splice(0)) this.#library.freeCells(block);
+    for (const each of this.#parameters.splice(0)) each.dispose();
     this.#library.freeCells(this.#address);
   }
 
@@ -153,6 +155,8 @@ export class Plan {
     switch (call.kind) {
       case 'dispatch':
         return this.#encodeDispatch(call, ends, last);
+      case 'native':
+        return this.#encodeNative(call, ends, last);
       case 'subtract': {
         const library = this.#library;
         const { a, b, alpha, result } = call;
@@ -226,41 +230,23 @@ export class Plan {
     };
   }
 
-  /** Parameters are addresses of tensors, then numbers; the kernel gets an array of where they are. */
   #encodeLaunch(
     { launch, inputs, results }: Call & { kind: 'launch' },
     ends: (id: number) => boolean,
     last: ReadonlyMap<number, number>,
   ): Action {
-    const library = this.#library;
-    const { entry } = launch.kernel;
-    const { alignment = packBytes } = launch;
-    if (!this.#launcher) throw new Error(`internal: nothing launches ${entry}`);
-    const tensors = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
-    const count = tensors.length + launch.scalars.length;
-    const block = library.allocateCells(2 * count);
-    this.#parameters.push(block);
-    const cells = new BigUint64Array(library.view(block, 2 * count * cellBytes));
-    const words = new Uint32Array(cells.buffer);
-    for (let i = 0; i < count; i++) cells[count + i] = BigInt(block + i * cellBytes);
-    for (const [i, scalar] of launch.scalars.entries()) {
-      cells[tensors.length + i] = scalarBits(scalar);
-    }
-    const begin = this.#launcher.prepare(launch, block + count * cellBytes);
-    const dying = [...new Set(tensors)].filter(
-      (id) => ends(id) || !(last.has(id) || this.#kept.has(id)),
-    );
+    if (!this.#launcher) throw new Error(`internal: nothing launches ${launch.kernel.entry}`);
+    const ids = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
+    const parameters = new KernelParameters(this.#library, launch, ids.length);
+    this.#parameters.push(parameters);
+    const begin = this.#launcher.prepare(launch, parameters.address);
+    const isUnread = (id: number) => ends(id) || !(last.has(id) || this.#kept.has(id));
+    const dying = [...new Set(ids)].filter(isUnread);
     return () => {
       for (const { value, shape, strides } of results) {
         this.set(value.id, this.#allocate(shape, value.dtype, strides));
       }
-      for (let i = 0; i < tensors.length; i++) {
-        const status = library.dataPointer(this.get(tensors[i]!), block + i * cellBytes);
-        check(library, status, 'the memory of a tensor');
-        if (words[2 * i]! % alignment !== 0) {
-          throw new Error(`internal: ${entry}: argument ${i} is not at a multiple of ${alignment}`);
-        }
-      }
+      for (let i = 0; i < ids.length; i++) parameters.set(i, this.get(ids[i]!));
       begin();
       for (const id of dying) this.#free(id);
     };
@@ -312,20 +298,76 @@ export class Plan {
         );
       }
     }
-    const results = call.results.map((value) =>
-      value && (last.has(value.id) || this.#kept.has(value.id)) ? value.id : undefined,
-    );
-    const isTensor = call.results.map((value) => value !== null);
+    const keep = this.#keepResults(call.results, last);
     const dispatch = library.operation(op, overload);
     return () => {
       this.#cells.set(fixed, base);
       for (const place of places) place();
       check(library, dispatch(stack), op);
+      keep();
+    };
+  }
+
+  /** Moves the results, which lie on the stack, to their registers; frees those that nobody reads. */
+  #keepResults(made: readonly (Value | null)[], last: ReadonlyMap<number, number>): Action {
+    const base = this.#size;
+    const results = made.map((value) =>
+      value && (last.has(value.id) || this.#kept.has(value.id)) ? value.id : undefined,
+    );
+    const isTensor = made.map((value) => value !== null);
+    return () => {
       for (let i = 0; i < results.length; i++) {
         const id = results[i];
         if (id !== undefined) this.#cells[id] = this.#cells[base + i]!;
         else if (isTensor[i]) this.#free(base + i);
       }
+    };
+  }
+
+  /** Handles are borrowed; results are written to the stack, behind which optional numbers lie. */
+  #encodeNative(
+    call: Call & { kind: 'native' },
+    ends: (id: number) => boolean,
+    last: ReadonlyMap<number, number>,
+  ): Action {
+    const library = this.#library;
+    const base = this.#size;
+    const name = `aoti_torch_${call.device}_${call.op}`;
+    const optional = new Map<number, bigint>();
+    const missing: number[] = [];
+    const types: string[] = [];
+    const values = call.args.map((argument, i): (() => number) => {
+      const native = nativeArgument(argument);
+      types.push(native.type);
+      if (native.kind === 'value') return () => native.number;
+      if (native.kind === 'tensor') return () => this.get(native.id);
+      const cell = base + call.results.length + i;
+      if (native.kind === 'undefined') {
+        missing.push(cell);
+        return () => this.get(cell);
+      }
+      optional.set(cell, native.bits);
+      return () => this.#addressOf(cell);
+    });
+    const outs = call.results.map((_, i) => this.#addressOf(base + i));
+    types.push(...outs.map(() => 'uint64_t'));
+    const run = library.find(`int ${name}(${types.join(', ')})`);
+    if (!run) throw new Error(`internal: libtorch has no ${name}`);
+    const dying = [...new Set(readsOf(call).map(({ id }) => id))].filter(ends);
+    const keep = this.#keepResults(call.results, last);
+    return () => {
+      for (const [cell, bits] of optional) this.#cells[cell] = bits;
+      for (const cell of missing) {
+        check(library, library.undefinedTensor(this.#addressOf(cell)), 'an undefined tensor');
+      }
+      try {
+        const status = run(...values.map((value) => value()), ...outs) as number;
+        check(library, status, `aten::${call.op}`);
+      } finally {
+        for (const cell of missing) this.#free(cell);
+      }
+      for (const id of dying) this.#free(id);
+      keep();
     };
   }
 

@@ -2,7 +2,7 @@
 
 import type { Shape } from '../../tensor/shape.ts';
 import type { Launch } from './kernels/kernel.ts';
-import type { TorchDType } from './torch-library.ts';
+import type { TorchDeviceKind, TorchDType } from './torch-library.ts';
 
 /** A tensor of the plan; `id` is the register that holds its handle. */
 export interface Value {
@@ -62,6 +62,19 @@ export type Call =
       /** Without its namespace, `aten::`. */
       readonly op: string;
       readonly overload: string;
+      readonly args: readonly Argument[];
+      readonly results: readonly (Value | null)[];
+    }
+  /**
+   * An operation by its C function for a device (torch/csrc/inductor/aoti_torch/generated). The
+   * dispatcher takes results for each other's types (torch/csrc/shim_common.cpp, to 2.14 at least), so
+   * that it fails where tensors and numbers are mixed.
+   */
+  | {
+      readonly kind: 'native';
+      readonly device: TorchDeviceKind;
+      readonly op: string;
+      /** Tensors, numbers, optional floats. */
       readonly args: readonly Argument[];
       readonly results: readonly (Value | null)[];
     }
@@ -132,6 +145,7 @@ export function readsOf(call: Call): readonly Value[] {
     case 'write':
       return [...call.args.flatMap(tensorsIn), call.out, call.whole];
     case 'dispatch':
+    case 'native':
       return call.args.flatMap(tensorsIn);
   }
 }
@@ -140,6 +154,7 @@ export function readsOf(call: Call): readonly Value[] {
 export function resultsOf(call: Call): readonly Value[] {
   switch (call.kind) {
     case 'dispatch':
+    case 'native':
       return call.results.filter((value) => value !== null);
     case 'launch':
       return call.results.map(({ value }) => value);
@@ -209,10 +224,28 @@ export class TorchEmitter {
     overload = '',
   ): readonly (Value | null)[] {
     return this.#once(`${op}.${overload}${JSON.stringify(args)}`, () => {
-      const results = types.map((dtype) => (dtype === null ? null : this.leaf(dtype)));
+      const results = this.#resultsOf(types);
       this.calls.push({ kind: 'dispatch', op, overload, args, results });
       return results;
     });
+  }
+
+  /** The same by the C function for a device. */
+  emitNative(
+    device: TorchDeviceKind,
+    op: string,
+    args: readonly Argument[],
+    types: readonly ResultType[],
+  ): readonly (Value | null)[] {
+    return this.#once(`${device} ${op}${JSON.stringify(args)}`, () => {
+      const results = this.#resultsOf(types);
+      this.calls.push({ kind: 'native', device, op, args, results });
+      return results;
+    });
+  }
+
+  #resultsOf(types: readonly ResultType[]): readonly (Value | null)[] {
+    return types.map((dtype) => (dtype === null ? null : this.leaf(dtype)));
   }
 
   /** a - alpha·b, of values of one type or of a scalar and any float. */

@@ -32,7 +32,12 @@ import type { KernelLauncher } from './kernels/kernel.ts';
 import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
-import { type ComputeType, type LoweringTarget, ownKernels } from './rules/rule.ts';
+import {
+  type AttentionKernel,
+  type ComputeType,
+  type LoweringTarget,
+  ownKernels,
+} from './rules/rule.ts';
 import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
@@ -75,6 +80,14 @@ interface Variable {
 let loaded: TorchLibrary | undefined;
 /** What was faster, by GPU, type and what was asked for: seen once. */
 const trials = new Map<string, Pick<LoweringTarget, 'channelsLast' | 'kernels'>>();
+/** Attention's fastest kernels by NVIDIA GPU: each size is tried once. */
+const attentionKernels = new Map<number, Map<string, AttentionKernel>>();
+
+function kernelsOf(index: number): Map<string, AttentionKernel> {
+  const known = attentionKernels.get(index) ?? new Map<string, AttentionKernel>();
+  attentionKernels.set(index, known);
+  return known;
+}
 
 /** A process has one libtorch. */
 function openLibtorch(options: SearchOptions = {}): TorchLibrary {
@@ -150,6 +163,7 @@ class TorchExecutor implements Executor {
         if (composed) return ['composed'];
         return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, type, isOld(device));
       },
+      ...(!composed && kind === 'cuda' ? { chosen: kernelsOf(device.index) } : {}),
     });
     this.#target = { ...target, attention: (sizes, type) => attentionTrials.choose(sizes, type) };
   }

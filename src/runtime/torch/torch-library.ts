@@ -4,6 +4,7 @@
  * user space ends at 2^47.
  */
 
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi, { type LibraryHandle } from 'koffi';
 import { UserError } from '../../tensor/user-error.ts';
@@ -43,6 +44,8 @@ export interface TorchLibrary {
   readonly memoryFormats: { readonly contiguous: number; readonly channelsLast: number };
   /** Whether libtorch_cuda was there and could be loaded. */
   readonly hasCuda: boolean;
+  /** Why it could not be loaded; undefined where it was, or is not there. */
+  readonly cudaProblem: string | undefined;
 
   /** A call of an operation: arguments at `stack` are taken and replaced by the results. */
   operation(name: string, overload: string): (stack: Address) => Status;
@@ -95,8 +98,26 @@ function loadFile(path: string): LibraryHandle | undefined {
   }
 }
 
+interface LoadedLibraries {
+  readonly cpu: LibraryHandle;
+  readonly cuda: LibraryHandle | undefined;
+  readonly cudaProblem: string | undefined;
+}
+
+/** What is there of a build for CUDA. */
+function loadCuda(path: string): Pick<LoadedLibraries, 'cuda' | 'cudaProblem'> {
+  try {
+    return { cuda: koffi.load(path, { global: true }), cudaProblem: undefined };
+  } catch (error) {
+    return {
+      cuda: undefined,
+      cudaProblem: existsSync(path) ? (error as Error).message : undefined,
+    };
+  }
+}
+
 /** The newest load order that works: c10 first, then what the CUDA build needs, then torch. */
-function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
+function loadLibraries({ folder, version }: FoundLibtorch): LoadedLibraries {
   if (process.platform === 'win32') {
     // Where the loader looks for the libraries that these need.
     process.env['PATH'] = `${folder};${process.env['PATH'] ?? ''}`;
@@ -112,10 +133,10 @@ function loadLibraries({ folder, version }: FoundLibtorch): LibraryHandle[] {
     koffi.load(path('c10'), { global: true });
     const cpu = koffi.load(path('torch_cpu'), { global: true });
     loadFile(path('c10_cuda'));
-    const cuda = loadFile(path('torch_cuda'));
+    const cuda = loadCuda(path('torch_cuda'));
     loadFile(path('c10_xpu'));
     loadFile(path('torch_xpu'));
-    return cuda ? [cpu, cuda] : [cpu];
+    return { cpu, ...cuda };
   } catch (error) {
     throw new UserError(
       `libtorch ${version ?? ''} in ${folder} cannot be loaded (${(error as Error).message}); ` +
@@ -136,9 +157,9 @@ function cellAllocator(): (out: Address) => Status {
 
 /** Loads the library. @throws UserError where it cannot be loaded or is too old */
 export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
-  const libraries = loadLibraries(found);
+  const { cpu, cuda, cudaProblem } = loadLibraries(found);
   const find = (signature: string) => {
-    for (const library of libraries) {
+    for (const library of cuda ? [cpu, cuda] : [cpu]) {
       try {
         return library.func(signature);
       } catch {
@@ -195,7 +216,8 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       contiguous: code('aoti_torch_memory_format_contiguous_format'),
       channelsLast: code('aoti_torch_memory_format_channels_last'),
     },
-    hasCuda: libraries.length > 1,
+    hasCuda: cuda !== undefined,
+    cudaProblem,
     operation: (name, overload) => {
       const [first, second] = [addressOf(name), addressOf(overload)];
       return (stack) => dispatcher(first, second, stack, abi);
@@ -221,9 +243,9 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       const batches = find(`int aoti_torch_${device}_baddbmm_out${arguments_}`);
       return matrices && batches ? { matrices, batches } : undefined;
     },
-    lastError: () => (message ? String(message()) : guessedError(libraries.length > 1)),
+    lastError: () => (message ? String(message()) : guessedError(cuda !== undefined)),
     find,
-    quietly: (work) => quietly(libraries[0]!, work),
+    quietly: (work) => quietly(cpu, work),
   };
 }
 
@@ -265,7 +287,11 @@ function quietly<T>(library: LibraryHandle, work: () => T): T {
 }
 
 /** Throws what a failed call says: a lack of memory is the user's to mend, the rest is ours. */
-export function check(library: TorchLibrary, status: Status, what: string): void {
+export function check(
+  library: Pick<TorchLibrary, 'lastError'>,
+  status: Status,
+  what: string,
+): void {
   if (status === 0) return;
   const reason = library.lastError();
   throw outOfMemory(reason) ?? new Error(`internal: libtorch: ${what}: ${reason}`);

@@ -119,7 +119,7 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
 
   test('a device that is not there is named, with those that are', () => {
     expect(() => create({ device: 'cuda:99' })).toThrow(
-      /device\.torchDevice: cuda:99 cannot be used by libtorch 2\..*; it has: .*cpu/,
+      /device\.torchDevice: cuda:99 cannot be used by libtorch 2\..* \(.+\); it has: .*cpu/,
     );
   });
 });

@@ -16,6 +16,7 @@ import {
 import type { TorchDType } from '../torch-library.ts';
 import { product, swapped } from './linear-algebra.ts';
 import type { AttentionKernel, AttentionSizes, LoweringContext, LoweringRules } from './rule.ts';
+import { hasUnitStride } from './unit-stride.ts';
 
 /** Query, key and value as [n, heads, tokens, d]. */
 type Heads = readonly [q: Value, k: Value, v: Value];
@@ -57,6 +58,13 @@ const cpuKernel: Kernel = {
   },
 };
 
+/**
+ * Of what flash and cuDNN give: logsumexp, the cumulative lengths of q and k, which only batches of
+ * several lengths have, and two tensors about the dropout.
+ */
+const savedBy = (results: readonly (Value | null)[]): Value[] =>
+  [1, 2, 3, 6, 7].map((i) => results[i]!);
+
 /** Flash attention on NVIDIA GPUs from Ampere on: 16-bit floats, heads of at most 256 channels. */
 const flashKernel: Kernel = {
   forward: ({ emitter }, heads, { causal, scale }) => {
@@ -66,25 +74,23 @@ const flashKernel: Kernel = {
     const { dtype } = heads[0];
     const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
     const op = '_scaled_dot_product_flash_attention';
-    const results = emitter.emitMany(op, [...heads.map(tensor), ...options], types);
-    return { out: results[0]!, saved: [results[1]!, results[6]!, results[7]!] };
+    const results = emitter.emitNative('cuda', op, [...heads.map(tensor), ...options], types);
+    return { out: results[0]!, saved: savedBy(results) };
   },
   backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
-    const [logsumexp, ...dropout] = saved as [Value, ...Value[]];
+    const [logsumexp, cumulativeQ, cumulativeK, ...dropout] = saved.map(tensor);
     const args = [
-      ...[ct, ...heads, out, logsumexp].map(tensor),
-      // Only batches of several lengths have cumulative ones.
-      undefinedTensor,
-      undefinedTensor,
+      ...[ct, ...heads, out].map(tensor),
+      ...[logsumexp!, cumulativeQ!, cumulativeK!],
       whole(queries),
       whole(keys),
       noDropout,
       flag(causal),
-      ...dropout.map(tensor),
+      ...dropout,
       some(float(scale)),
     ];
     const op = '_scaled_dot_product_flash_attention_backward';
-    return emitter.emitMany(op, args, heads.map(typeOf)) as unknown as Heads;
+    return emitter.emitNative('cuda', op, args, heads.map(typeOf)) as unknown as Heads;
   },
 };
 
@@ -96,16 +102,18 @@ const cudnnKernel: Kernel = {
     const { dtype } = heads[0];
     const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
     const op = '_scaled_dot_product_cudnn_attention';
-    const results = emitter.emitMany(op, [...heads.map(tensor), ...options], types);
-    return { out: results[0]!, saved: [results[1]!, results[6]!, results[7]!] };
+    const results = emitter.emitNative('cuda', op, [...heads.map(tensor), ...options], types);
+    return { out: results[0]!, saved: savedBy(results) };
   },
   backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
+    const [logsumexp, cumulativeQ, cumulativeK, ...dropout] = saved.map(tensor);
     const args = [
-      ...[ct, ...heads, out, ...saved].map(tensor),
-      // Bias, and cumulative lengths.
+      ...[ct, ...heads, out].map(tensor),
+      logsumexp!,
+      ...dropout,
+      // Bias.
       undefinedTensor,
-      undefinedTensor,
-      undefinedTensor,
+      ...[cumulativeQ!, cumulativeK!],
       whole(queries),
       whole(keys),
       noDropout,
@@ -113,7 +121,7 @@ const cudnnKernel: Kernel = {
       some(float(scale)),
     ];
     const op = '_scaled_dot_product_cudnn_attention_backward';
-    return emitter.emitMany(op, args, heads.map(typeOf)) as unknown as Heads;
+    return emitter.emitNative('cuda', op, args, heads.map(typeOf)) as unknown as Heads;
   },
 };
 
@@ -208,11 +216,15 @@ const kernels: { readonly [K in AttentionKernel]: Kernel } = {
   composed: composedKernel,
 };
 
-/** [n, s, heads·d] to [n, heads, s, d]. */
-function splitHeads({ emitter, asCompute }: LoweringContext, x: Node, heads: number): Value {
+/** [n, s, heads·d] to [n, heads, s, d], where d surely lies element by element: GPUs' kernels want it so. */
+function splitHeads({ emitter, codes, asCompute }: LoweringContext, x: Node, heads: number): Value {
   const [n, s, c] = x.shape as [number, number, number];
-  const value = asCompute(x);
+  let value = asCompute(x);
   const { dtype } = value;
+  if (!hasUnitStride(x)) {
+    const args = [tensor(value), whole(codes.memoryFormats.contiguous)];
+    value = emitter.emit('contiguous', args, { dtype });
+  }
   const shape = wholes([n, s, heads, c / heads]);
   const split = emitter.emit('reshape', [tensor(value), shape], { dtype });
   return emitter.emit('permute', [tensor(split), wholes([0, 2, 1, 3])], { dtype });

@@ -1,0 +1,90 @@
+/**
+ * @file What is asked of at::cuda::CUDAGraph and the driver, in which order. Both are stand-ins that take
+ * notes: there is a GPU, or test/cuda-rehearsal/, for what they do.
+ */
+
+import { expect, test } from 'vitest';
+import { GraphPool } from '../../../src/runtime/torch/graph-pool.ts';
+
+/** A pool on a device of its own; `breaks` are the captures, from 1, that break. */
+function poolOn({ breaks = [] as readonly number[] } = {}) {
+  const asked: string[] = [];
+  let captures = 0;
+  const begun = (text: string) => {
+    asked.push(text);
+    captures++;
+  };
+  const pools: number[] = [];
+  const members = {
+    C1Eb: () => asked.push('construct'),
+    capture_begin: (_object: number, _first: number, pool: number) => {
+      pools.push(pool);
+      begun('begin');
+    },
+    capture_end: () => asked.push('end'),
+    raw_cuda_graph: () => 7,
+    D1Ev: () => asked.push('destruct'),
+  };
+  const library = {
+    find: (signature: string) =>
+      Object.entries(members).find(([name]) => signature.includes(name))?.[1] as never,
+    allocateCells: () => 4096,
+    freeCells: () => undefined,
+  };
+  const driver = {
+    beginCapture: () => {
+      begun('rehearse');
+      return true;
+    },
+    isCaptureBroken: () => breaks.includes(captures),
+    endCapture: () => {
+      asked.push('end of the driver');
+      return breaks.includes(captures) ? undefined : 6;
+    },
+    instantiate: (graph: number) => graph * 10,
+    launch: (executable: number) => asked.push(`launch ${executable}`),
+    destroyGraph: () => undefined,
+    destroyExecutable: () => undefined,
+    synchronize: () => undefined,
+  };
+  return { pool: new GraphPool(library, driver, () => undefined), asked, pools };
+}
+
+const work = () => undefined;
+
+test('work is rehearsed by the driver, captured by libtorch, and launched by the driver', () => {
+  const { pool, asked } = poolOn();
+  const graph = pool.capture(work);
+  if (typeof graph === 'string') throw new Error(graph);
+  graph.launch();
+  graph.dispose();
+  const rehearsed = ['rehearse', 'end of the driver'];
+  expect(asked).toEqual([...rehearsed, 'construct', 'begin', 'end', 'launch 70', 'destruct']);
+});
+
+test('graphs of a device share a pool, and no number is used again, on no device', () => {
+  const [one, other] = [poolOn(), poolOn()];
+  const graphs = [one, one, other].map(({ pool }) => pool.capture(work));
+  for (const graph of graphs) if (typeof graph !== 'string') graph.dispose();
+  one.pool.capture(work);
+  const [first, second, third] = one.pools;
+  expect(second).toBe(first);
+  expect(new Set([first, third, ...other.pools]).size).toBe(3);
+});
+
+test('after a capture broke, nothing more is begun: libtorch would throw', () => {
+  const { pool, asked } = poolOn({ breaks: [2] });
+  expect(pool.capture(work)).toBe('a capture broke');
+  const before = [...asked];
+  expect(before.at(-1)).toBe('end of the driver');
+  expect(pool.capture(work)).toBe('a capture broke');
+  expect(asked).toEqual(before);
+});
+
+test('what cannot be captured says why in a line', () => {
+  const { pool } = poolOn({ breaks: [1] });
+  const failing = () => {
+    throw new Error('internal: libtorch: aten::to: not now\nwith a trace');
+  };
+  expect(pool.capture(failing)).toBe('internal: libtorch: aten::to: not now');
+});
