@@ -380,6 +380,25 @@ int cuDeviceGet(int *device, int index) { return *device = index, 0; }
 int cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "NVIDIA H200 (stand-in)"), 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = capacity(), 0; }
 int cuCtxGetDevice(int *device) { return *device = current, hasContext ? 0 : 201; }
+// Kernels of the program's own, which NVRTC compiles. The first parameter of each is a tensor.
+int cuModuleLoadData(void **module, const void *code) {
+  ENTER;
+  if (memcmp(code, "\177ELF", 4) != 0) return complain("machine code that is none"), 200;
+  return *module = (void *)code, hasContext ? 0 : 201;
+}
+int cuModuleGetFunction(void **function, void *, const char *name) {
+  ENTER;
+  state().kernels[*(char **)function = strdup(name)] = std::string("own ") + name;
+  return 0;
+}
+int cuLaunchKernel(void *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, cudaStream_t stream, void **parameters, void **) {
+  ENTER;
+  if (!isDevice(*(void **)parameters[0])) complain("%s is given memory that is not the device's", (char *)kernel);
+  return launch(kernel, {gx, gy, gz}, {bx, by, bz}, shared, stream);
+}
+// NVRTC asks for tables of its own.
+int cuGetExportTable(const void **table, const void *) { return *table = nullptr, 801; }
 int cuGetErrorString(int, const char **text) { return *text = "an error of the stand-in", 0; }
 static int notSupported() { return 801; }
 cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned, unsigned long long,

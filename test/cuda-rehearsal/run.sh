@@ -21,7 +21,7 @@ for part in fake-cuda fake-math; do
 done
 # Functions that libtorch links to and the stand-in does not have.
 nm -D --undefined-only "$torch"/*.so | sed -n 's/^ *U \([A-Za-z_0-9]*\).*/\1/p' |
-  grep -E '^(__)?(cu|nvrtc|nccl|nvshmem)' | sort -u >"$out/wanted"
+  grep -E '^(__)?(cu|nccl|nvshmem)' | sort -u >"$out/wanted"
 nm --defined-only "$out"/fake-*.o | cut -d ' ' -f 3 | sort >"$out/written"
 {
   echo 'long fakeStub(const char *);'
@@ -29,6 +29,8 @@ nm --defined-only "$out"/fake-*.o | cut -d ' ' -f 3 | sort >"$out/written"
 } >"$out/stubs.c"
 gcc -w -fno-builtin -fPIC -c "$out/stubs.c" -o "$out/stubs.o"
 g++ -shared -Wl,-soname,libcuda.so.1 "$out"/fake-*.o "$out/stubs.o" -ldl -o "$lib/libcuda.so.1"
+# NVIDIA's compiler needs no GPU: kernels of our own are compiled by it.
+find "$torch/../../nvidia" -name 'libnvrtc*.so*' -exec ln -sf {} "$lib" \; 2>/dev/null || true
 # One file under all names.
 readelf -d "$torch"/*.so | sed -n 's/.*(NEEDED).*\[\(lib\(cu\|nv\|nccl\).*\)\]/\1/p' | sort -u |
   while read -r name; do [ -e "$lib/$name" ] || ln -s libcuda.so.1 "$lib/$name"; done
@@ -52,6 +54,7 @@ check() {
 }
 program="node --import tsx src/cli/main.ts"
 check 'doctor' 'torch cuda:0 .*GFLOP' $program doctor
+check 'own kernels' '^ok   pointwise' node --import tsx bench/kernels.ts
 check 'captured graphs' '2 passed' npx vitest run --project gpu
 for type in f32 bf16 f16; do check "a run in $type" '^LoRA: ' $program $train --set device.precision=$type; done
 check 'little memory' 'call by call' env FAKE_CUDA_MEMORY=1.2e8 $program $train

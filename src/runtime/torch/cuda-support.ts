@@ -22,8 +22,8 @@ export interface CudaSupport {
   readonly launcher: KernelLauncher | undefined;
   /** Notes that a graph is run call by call, and why; each reason once. */
   readonly onRefused: (reason: string) => void;
-  /** Notes why libtorch's own kernels compute something; each reason once. */
-  readonly onKernelRefused: (reason: string) => void;
+  /** Notes what libtorch computes though we have a kernel for it, and why; each reason once. */
+  readonly onKernelRefused: (what: string, reason: string) => void;
 }
 
 export interface CudaSupportOptions {
@@ -100,9 +100,11 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
     once(`${deviceText(device)}: a graph is run call by call, since ${reason}`);
   if (cudaGraphs && pool instanceof Error) onRefused(pool.message);
   const graphs = cudaGraphs && !(pool instanceof Error) ? pool : undefined;
-  const onKernelRefused = (reason: string) =>
-    once(`${deviceText(device)}: libtorch's own kernels alone compute, since ${reason}`);
-  if (fusedKernels && launcher instanceof Error) onKernelRefused(launcher.message);
+  const onKernelRefused = (what: string, reason: string) =>
+    once(`${deviceText(device)}: libtorch's kernels compute ${what}, since ${reason}`);
+  if (fusedKernels && launcher instanceof Error) {
+    onKernelRefused('norms, GEGLU and AdamW', launcher.message);
+  }
   return {
     events: driver,
     graphs,

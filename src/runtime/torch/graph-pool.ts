@@ -107,6 +107,7 @@ export class GraphPool implements GraphMaker {
       // Its end would throw, and so would the next beginning. The object is left as it is: the allocator
       // asks it now and then.
       this.#driver.endCapture();
+      this.#forgetError();
       this.#broken = failed ?? 'a capture broke';
       return this.#broken;
     }
@@ -132,12 +133,18 @@ export class GraphPool implements GraphMaker {
     if (!driver.beginCapture()) return 'the driver does not begin a capture';
     const failed = attempt(work);
     const graph = driver.endCapture();
+    if (failed !== undefined || graph === undefined) this.#forgetError();
     if (graph === undefined) return failed ?? 'something in it cannot be captured';
     const executable = failed === undefined ? driver.instantiate(graph) : undefined;
     driver.destroyGraph(graph);
     if (executable === undefined) return failed ?? 'the driver cannot instantiate the graph';
     driver.destroyExecutable(executable);
     return undefined;
+  }
+
+  /** What was refused during a capture is noted by the runtime: libtorch would take it for the next call's error. */
+  #forgetError(): void {
+    this.#library.find('int cudaGetLastError()')?.();
   }
 
   #destroy(object: number, executable?: CudaExecutable): void {

@@ -126,20 +126,21 @@ function tryWithRoom(place: TrialPlace, kernel: OwnKernel, size: TrialSize): Ker
 
 /**
  * The kinds that give the same and are faster.
- * @param refused told of each that does not work or gives something else
+ * @param refused told why of each that does not work or gives something else
  */
 export function usefulKernels(
   place: TrialPlace,
-  refused: (reason: string) => void,
+  refused: (kernel: OwnKernel, reason: string) => void,
   size?: TrialSize,
 ): ReadonlySet<OwnKernel> {
   const useful = [...ownKernels].filter((kernel) => {
     try {
       const trial = tryWithRoom(place, kernel, size ?? trialSizes[kernel]);
-      if (!trial.agrees) refused(`${kernel} gives something else than libtorch`);
+      if (!trial.agrees) refused(kernel, 'ours gave something else');
       return trial.agrees && trial.with < trial.without;
     } catch (error) {
-      refused((error as Error).message);
+      const isLack = error instanceof OutOfMemoryError;
+      refused(kernel, isLack ? 'there was no memory to try ours' : (error as Error).message);
       return false;
     }
   });

@@ -197,7 +197,9 @@ class TorchExecutor implements Executor {
     };
     const kernels = this.#launcher
       ? this.#library.quietly(() =>
-          usefulKernels({ ...place, target }, (reason) => this.#cuda?.onKernelRefused(reason)),
+          usefulKernels({ ...place, target }, (kernel, reason) =>
+            this.#cuda?.onKernelRefused(kernel, reason),
+          ),
         )
       : new Set<never>();
     const channelsLast = asked ?? prefersChannelsLast({ ...place, target: { ...target, kernels } });
