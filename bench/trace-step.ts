@@ -54,6 +54,7 @@ export function traceStep(family: FamilyId, size: StepSize): TracedStep {
     shapes,
     predictionType: 'epsilon',
     joinsLayers: true,
+    recomputesFreely: !size.plain,
   } as const;
   const layout = loraLayout('unet', targetModules(model, { textEncoder: false }), { rank });
   const side = resolution / 8;

@@ -79,9 +79,15 @@ export function stepGraph(
   model: NetworkModel,
   layout: LoraLayout,
   sizes: StepSizes,
-  joinsLayers = false,
+  executor: Pick<Executor, 'joinsLayers' | 'recomputesFreely'> = {},
 ): Graph {
-  const network = { ...model, predictionType: 'epsilon', joinsLayers } as const;
+  const { joinsLayers, recomputesFreely } = executor;
+  const network = {
+    ...model,
+    predictionType: 'epsilon',
+    joinsLayers,
+    recomputesFreely,
+  } as const;
   return gradientGraph(network, [layout], shapeOf(sizes), {
     clipSkip: 1,
     gradientCheckpointing: sizes.checkpointing,
@@ -130,7 +136,7 @@ export class TrainingStep {
     this.#seed = seed;
     this.#executor = executor;
     this.layout = unetLayout(model, sizes.rank);
-    this.graph = stepGraph(model, this.layout, sizes, executor.joinsLayers);
+    this.graph = stepGraph(model, this.layout, sizes, executor);
     this.cache = Array.from({ length: cachedBatches }, (_, i) =>
       cachedBatch(model, sizes, seed, i),
     );

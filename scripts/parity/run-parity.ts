@@ -229,7 +229,8 @@ async function runFamily(
     );
     const executor = await createExecutor(executorName ?? 'reference', family.checkpoint);
     const golden = (name: string) => files.get(name);
-    const model = { ...family.model, joinsLayers: executor.joinsLayers };
+    const { joinsLayers, recomputesFreely } = executor;
+    const model = { ...family.model, joinsLayers, recomputesFreely };
     await one.run({ family: { ...family, model }, engine: engineOf(executor), report, golden });
     await executor.dispose();
     report.say(`     ${seconds(started)}`);

@@ -129,7 +129,7 @@ export async function memoryModel(
     import('../runtime/torch/torch-memory.ts'),
   ]);
   const { device, compute } = chooseTorch(torchChoice(config));
-  return torchMemory(device, compute);
+  return torchMemory(device, compute, config.device);
 }
 
 /**

@@ -92,6 +92,11 @@ export interface Executor {
    * the launch of an operation counts. False unless given.
    */
   readonly joinsLayers?: boolean;
+  /**
+   * Whether gradients give norms and activations once more in passing, so that none is kept for the
+   * backward pass. False unless given.
+   */
+  readonly recomputesFreely?: boolean;
   /** @throws OutOfMemoryError */
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** Creates or overwrites a variable. */
@@ -118,6 +123,7 @@ export interface MemoryModel {
   readonly onGpu: boolean;
   /** As the executor's. */
   readonly joinsLayers?: boolean;
+  readonly recomputesFreely?: boolean;
   /** How often each variable is held. */
   readonly copiesOfVariables: number;
   /** Whether all graphs take their buffers from one pool; else each keeps its own. */

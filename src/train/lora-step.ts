@@ -20,6 +20,8 @@ import { gather, guardUpdates, stepGuard } from './step-guard.ts';
 /** The model that a step trains on. */
 export interface StepModel extends NetworkModel {
   readonly predictionType: PredictionType;
+  /** Of the executor that graphs are for: norms and activations cost nothing to compute again. */
+  readonly recomputesFreely?: boolean | undefined;
 }
 
 /** Sizes of one batch; each needs a graph of its own. */
@@ -122,7 +124,8 @@ export function gradientGraph(
   const graph = g.build({ loss, perSample, normSquared }, updates);
   if (options.gradientCheckpointing) return rematerialize(graph, loss);
   const isSmall = shape.batch * shape.height * shape.width <= smallStep;
-  return model.joinsLayers && isSmall ? recomputeActivations(graph, loss) : graph;
+  const recomputes = model.recomputesFreely || (model.joinsLayers && isSmall);
+  return recomputes ? recomputeActivations(graph, loss) : graph;
 }
 
 /**

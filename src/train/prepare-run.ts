@@ -264,8 +264,8 @@ export async function prepareRun(
 
   const { predictionType, clipSkip } = settings;
   const { family, shapes, heads } = checkpoint;
-  const { joinsLayers } = executor;
-  const model = { family, shapes, heads, predictionType, joinsLayers };
+  const { joinsLayers, recomputesFreely } = executor;
+  const model = { family, shapes, heads, predictionType, joinsLayers, recomputesFreely };
   const usual = stableDiffusionSchedule();
   const schedule = settings.zeroTerminalSnr ? rescaleZeroTerminalSnr(usual) : usual;
   const { maxTokens, maxGradNorm, beta1, beta2 } = train;

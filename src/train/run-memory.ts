@@ -38,9 +38,10 @@ function requestOf(config: Config, run: RunMemory): PlanRequest {
   const { checkpoint, layouts, samples, chunks, memory, tokenizer } = run;
   const { batchSize, gradientCheckpointing, clipSkip } = train;
   const { family, shapes, heads, sizes } = checkpoint;
+  const { joinsLayers, recomputesFreely } = memory;
   return {
     // What is predicted makes no difference here.
-    model: { family, shapes, heads, predictionType: 'epsilon', joinsLayers: memory.joinsLayers },
+    model: { family, shapes, heads, predictionType: 'epsilon', joinsLayers, recomputesFreely },
     layouts,
     shapesOf: (microBatch) =>
       stepShapes(samples, { batchSize, microBatch, chunks, trainsText: lora.textEncoder }),

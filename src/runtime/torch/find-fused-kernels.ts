@@ -13,7 +13,13 @@ import type { LoweringTarget } from './rules/rule.ts';
 export type FusedKernel =
   /** a·gelu(b) of `projected`, whose rows are [a | b]. */
   | { readonly kind: 'geglu'; readonly projected: Node }
-  | { readonly kind: 'gegluGrad'; readonly projected: Node; readonly ct: Node }
+  | {
+      readonly kind: 'gegluGrad';
+      readonly projected: Node;
+      readonly ct: Node;
+      /** What is computed again for other gradients, and comes with this one. */
+      readonly again: Node | undefined;
+    }
   | {
       readonly kind: 'groupNorm';
       readonly norm: NodeOf<'groupNorm'>;
@@ -39,6 +45,8 @@ export type FusedKernel =
       readonly kind: 'layerNormGrad';
       readonly grad: NodeOf<'layerNormInputGrad'>;
       readonly rest: Node | undefined;
+      /** The norm, where it is computed again for other gradients. */
+      readonly again: (Node & NodeOf<'layerNorm'>) | undefined;
     }
   | { readonly kind: 'pointwise'; readonly chain: PointwiseChain };
 
@@ -52,6 +60,8 @@ export interface ImageSum {
 }
 
 export interface FusedKernels {
+  /** Nodes that are computed after another one, in order, and not in their places. */
+  readonly delayed: ReadonlyMap<Node, readonly Node[]>;
   /** Convolutions whose bias is added by somebody else. */
   readonly withoutBias: ReadonlySet<Node>;
   readonly byNode: ReadonlyMap<Node, FusedKernel>;
@@ -65,6 +75,9 @@ function sourceOf(node: Node): Node {
   while (source.op === 'barrier') source = source.inputs[0]!;
   return source;
 }
+
+/** What the gradients of factors are made of. */
+const mayBeDelayed: ReadonlySet<Node['op']> = new Set(['reshape', 'transpose', 'matmul']);
 
 /** Whether it lies row by row: images may have their channels innermost. */
 const isRows = ({ shape }: Node) => shape.length !== 4;
@@ -88,6 +101,7 @@ class Finder {
   readonly byNode = new Map<Node, FusedKernel>();
   readonly absorbed = new Set<Node>();
   readonly withoutBias = new Set<Node>();
+  readonly delayed = new Map<Node, readonly Node[]>();
   readonly #readers = new Map<Node, Node[]>();
   readonly #places = new Map<Node, number>();
   readonly #results: ReadonlySet<Node>;
@@ -125,7 +139,56 @@ class Finder {
       if (node.op === 'groupNormInputGrad') this.#findGroupNormGrad(node);
     }
     if (kernels.has('pointwise')) this.#findPointwise();
+    this.#findAgain();
     return this;
+  }
+
+  /** Lets gradients' kernels give what is computed again, and computes after them what reads it. */
+  #findAgain(): void {
+    for (const [again, kernel] of [...this.byNode]) {
+      if (kernel.kind === 'geglu') {
+        const isOfSame = (other: FusedKernel) =>
+          other.kind === 'gegluGrad' && other.projected === kernel.projected;
+        this.#giveAgain(again, isOfSame);
+      }
+      if (kernel.kind === 'layerNorm' && again.inputs[0]!.op === 'barrier') {
+        const { norm } = kernel;
+        const isOfSame = (other: FusedKernel) =>
+          other.kind === 'layerNormGrad' &&
+          sourceOf(other.grad.inputs[0]) === sourceOf(norm.inputs[0]) &&
+          other.grad.inputs[1] === norm.inputs[1] &&
+          other.grad.attrs.epsilon === norm.attrs.epsilon;
+        this.#giveAgain(again, isOfSame);
+      }
+    }
+  }
+
+  #giveAgain(again: Node, isOfSame: (kernel: FusedKernel) => boolean): void {
+    const later = this.#graph.nodes.slice(this.#places.get(again)! + 1);
+    const dependents = new Set([again]);
+    for (const node of later) {
+      const kernel = this.byNode.get(node);
+      if (kernel && isOfSame(kernel)) {
+        if (dependents.size === 1 || node.inputs.some((input) => dependents.has(input))) return;
+        if (kernel.kind !== 'gegluGrad' && kernel.kind !== 'layerNormGrad') return;
+        if (kernel.again) return;
+        this.byNode.set(node, { ...kernel, again } as FusedKernel);
+        this.byNode.delete(again);
+        this.absorbed.add(again);
+        this.delayed.set(node, [...dependents].slice(1));
+        return;
+      }
+      if (!node.inputs.some((input) => dependents.has(input))) continue;
+      if (!mayBeDelayed.has(node.op) || this.#results.has(node) || this.#isFused(node)) return;
+      dependents.add(node);
+    }
+  }
+
+  #isFused(node: Node): boolean {
+    const { byAddition, absorbed } = this.#products;
+    return (
+      byAddition.has(node) || absorbed.has(node) || this.absorbed.has(node) || this.byNode.has(node)
+    );
   }
 
   #findPointwise(): void {
@@ -198,7 +261,7 @@ class Finder {
     if ((a !== ct && b !== ct) || values?.half !== 0 || values.whole !== projected) {
       return undefined;
     }
-    const kernel: FusedKernel = { kind: 'gegluGrad', projected, ct };
+    const kernel: FusedKernel = { kind: 'gegluGrad', projected, ct, again: undefined };
     return { node: whole, kernel, inner: [product, other, slope] };
   }
 
@@ -219,7 +282,7 @@ class Finder {
   #findLayerNormGrad(grad: Node & NodeOf<'layerNormInputGrad'>): void {
     if (!isRows(grad) || !takesLayerNorm(this.#target.compute, grad.shape.at(-1)!)) return;
     const { node, rest } = this.#withRest(grad);
-    this.byNode.set(node, { kind: 'layerNormGrad', grad, rest });
+    this.byNode.set(node, { kind: 'layerNormGrad', grad, rest, again: undefined });
   }
 
   #findGroupNorm(norm: Node & NodeOf<'groupNorm'>): void {

@@ -96,7 +96,18 @@ class Lowering implements LoweringContext {
     this.#placed = findPlacedResults(graph);
   }
 
-  lower(node: Node): void {
+  /** All nodes, in order but for those that wait for another one. */
+  lowerAll(nodes: readonly Node[]): void {
+    const { delayed } = this.#kernels;
+    const waiting = new Set([...delayed.values()].flat());
+    for (const node of nodes) {
+      if (waiting.has(node)) continue;
+      this.#lower(node);
+      for (const each of delayed.get(node) ?? []) this.#lower(each);
+    }
+  }
+
+  #lower(node: Node): void {
     // Constants are made in the type that they are wanted in.
     if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
     if (this.#kernels.absorbed.has(node)) return;
@@ -228,7 +239,7 @@ export function lowerGraph(
   codes: LoweringContext['codes'],
 ): LoweredGraph {
   const lowering = new Lowering(graph, target, codes);
-  for (const node of graph.nodes) lowering.lower(node);
+  lowering.lowerAll(graph.nodes);
   const outputs = Array.from(graph.outputs, ([name, node]) => ({
     name,
     shape: node.shape,

@@ -120,6 +120,7 @@ class TorchExecutor implements Executor {
   readonly name = 'torch';
   readonly precision: ComputeType;
   readonly joinsLayers = true;
+  readonly recomputesFreely: boolean;
   readonly #library: TorchLibrary;
   readonly #parameters: ParameterSource;
   readonly #device: TorchDevice;
@@ -155,6 +156,8 @@ class TorchExecutor implements Executor {
       normsTakeChannelsLast: kind === 'cpu' && !options.rowMajorNorms,
       addsProducts: library.productSums(kind) !== undefined,
     };
+    const { kernels } = target;
+    this.recomputesFreely = Boolean(kernels?.has('geglu') && kernels.has('layerNorm'));
     const attentionTrials = new AttentionTrials({
       library,
       memory: this.#memory,

@@ -23,11 +23,17 @@ const gpuContextBytes = 500e6;
  * computed with, but for losses and optimizers all of them are; what an operation needs inside is not
  * counted, so that this is a coarse figure.
  */
-export function torchMemory(device: TorchDevice, compute: ComputeType): MemoryModel {
+export function torchMemory(
+  device: TorchDevice,
+  compute: ComputeType,
+  { fusedKernels = false }: { readonly fusedKernels?: boolean } = {},
+): MemoryModel {
   return {
     program: device.kind === 'cpu' ? programBytes : gpuContextBytes,
     onGpu: device.kind !== 'cpu',
     joinsLayers: true,
+    // As far as can be told before they are tried.
+    recomputesFreely: fusedKernels && device.kind === 'cuda',
     copiesOfVariables: 1,
     sharesBuffers: true,
     keepsHalfWeights: false,

@@ -60,21 +60,24 @@ extern "C" __global__ void geglu(const T* __restrict__ p, T* __restrict__ y, int
 }
 `;
 
-const backward = `
+const backward = (again: boolean) => `
 extern "C" __global__ void gegluGrad(
-    const T* __restrict__ p, const T* __restrict__ ct, T* __restrict__ dp, int rows) {
+    const T* __restrict__ p, const T* __restrict__ ct, T* __restrict__ dp,
+    ${again ? 'T* __restrict__ y, ' : ''}int rows) {
   ${start}
   const Pack a = load(p + left);
   const Pack b = load(p + left + COLUMNS);
   const Pack d = load(ct + row * COLUMNS + column);
-  Pack da, db;
+  Pack da, db${again ? ', value' : ''};
 #pragma unroll
   for (int j = 0; j < WIDTH; j++) {
     float distribution, density;
     normal(b.at[j], &distribution, &density);
     da.at[j] = d.at[j] * b.at[j] * distribution;
     db.at[j] = d.at[j] * a.at[j] * (distribution + b.at[j] * density);
+    ${again ? 'value.at[j] = a.at[j] * b.at[j] * distribution;' : ''}
   }
+  ${again ? 'store(y + row * COLUMNS + column, value);' : ''}
   store(dp + left, da);
   store(dp + left + COLUMNS, db);
 }
@@ -102,6 +105,13 @@ export const takesGeglu = (compute: ComputeType, columns: number): boolean =>
 export const gegluLaunch = (compute: ComputeType, rows: number, columns: number): Launch =>
   launch(compute, rows, columns, kernel(compute, columns, 'geglu', forward));
 
-/** Inputs: p [rows, 2·columns], the result's gradient [rows, columns]; result: p's gradient. */
-export const gegluGradLaunch = (compute: ComputeType, rows: number, columns: number): Launch =>
-  launch(compute, rows, columns, kernel(compute, columns, 'gegluGrad', backward));
+/**
+ * Inputs: p [rows, 2·columns], the result's gradient [rows, columns]; results: p's gradient, and the result
+ * once more where `again`.
+ */
+export const gegluGradLaunch = (
+  compute: ComputeType,
+  rows: number,
+  columns: number,
+  { again }: { readonly again: boolean },
+): Launch => launch(compute, rows, columns, kernel(compute, columns, 'gegluGrad', backward(again)));

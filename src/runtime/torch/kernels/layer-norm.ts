@@ -80,11 +80,12 @@ extern "C" __global__ void layerNorm(
 }
 `;
 
-const backward = (adds: boolean) => `
+const backward = ({ adds, again }: GradientExtras) => `
 extern "C" __global__ void layerNormGrad(
     const T* __restrict__ x, const T* __restrict__ ct, ${adds ? 'const T* __restrict__ rest, ' : ''}
-    const T* __restrict__ scale, const float* __restrict__ means, const float* __restrict__ rstds,
-    T* __restrict__ dx, int rows) {
+    const T* __restrict__ scale, ${again ? 'const T* __restrict__ bias, ' : ''}
+    const float* __restrict__ means, const float* __restrict__ rstds,
+    T* __restrict__ dx, ${again ? 'T* __restrict__ y, ' : ''}int rows) {
   ${row}
   const float mean = means[row];
   const float rstd = rstds[row];
@@ -99,6 +100,13 @@ extern "C" __global__ void layerNormGrad(
       scaled[i].at[j] *= s.at[j];
       sum += scaled[i].at[j];
       product += scaled[i].at[j] * normed[i].at[j];
+    }
+    ${
+      again
+        ? `Pack value = load(bias + channel);
+    for (int j = 0; j < WIDTH; j++) value.at[j] += normed[i].at[j] * s.at[j];
+    store(y + first + channel, value);`
+        : ''
     }
   }
   sum = sumOfWarp(sum) / CHANNELS;
@@ -131,6 +139,14 @@ function launch(
   };
 }
 
+/** What the gradient's kernel does besides. */
+interface GradientExtras {
+  /** Adds another value to the gradient. */
+  readonly adds: boolean;
+  /** Gives the norm once more. */
+  readonly again: boolean;
+}
+
 /** Whether rows of this many channels are taken. */
 export function takesLayerNorm(compute: ComputeType, channels: number): boolean {
   const width = packWidth(compute);
@@ -149,11 +165,11 @@ export const layerNormLaunch = (
 ): Launch => launch(compute, size, 'layerNorm', forward(sums), epsilon);
 
 /**
- * Inputs: x [rows, channels], the norm's gradient, what is added where `adds`, scale, means, reciprocal
- * deviations; result: x's gradient.
+ * Inputs: x [rows, channels], the norm's gradient, what is added where `adds`, scale, bias where `again`, means,
+ * reciprocal deviations; results: x's gradient, and the norm where `again`.
  */
 export const layerNormGradLaunch = (
   compute: ComputeType,
   size: readonly [rows: number, channels: number],
-  { adds }: { readonly adds: boolean },
-): Launch => launch(compute, size, 'layerNormGrad', backward(adds));
+  extras: GradientExtras,
+): Launch => launch(compute, size, 'layerNormGrad', backward(extras));

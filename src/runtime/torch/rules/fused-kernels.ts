@@ -53,9 +53,15 @@ function geglu(context: LoweringContext, node: Node, { projected }: Of<'geglu'>)
 
 function gegluGrad(context: LoweringContext, node: Node, kernel: Of<'gegluGrad'>): Value {
   const { emitter, target } = context;
-  const inputs = [arranged(context, kernel.projected), arranged(context, kernel.ct)];
-  const launch = gegluGradLaunch(target.compute, ...rowsOf(kernel.ct));
-  return emitter.launch(launch, inputs, [like(context, node)])[0]!;
+  const { projected, ct, again } = kernel;
+  const launch = gegluGradLaunch(target.compute, ...rowsOf(ct), { again: again !== undefined });
+  const [gradient, value] = emitter.launch(
+    launch,
+    [arranged(context, projected), arranged(context, ct)],
+    [like(context, node), ...(again ? [like(context, again)] : [])],
+  );
+  if (again) context.define(again, value!);
+  return gradient!;
 }
 
 const groupSize = (x: Node, { groups }: { readonly groups: number }): GroupNormSize => {
@@ -178,7 +184,7 @@ function layerNorm(context: LoweringContext, node: Node, { norm, sum }: Of<'laye
 
 function layerNormGrad(context: LoweringContext, node: Node, kernel: Of<'layerNormGrad'>): Value {
   const { emitter, target } = context;
-  const { grad, rest } = kernel;
+  const { grad, rest, again } = kernel;
   const [x, scale, ct] = grad.inputs;
   const { epsilon } = grad.attrs;
   const size = rowsOf(x);
@@ -194,17 +200,23 @@ function layerNormGrad(context: LoweringContext, node: Node, kernel: Of<'layerNo
       )
       .slice(1),
   ) as readonly Value[];
-  return emitter.launch(
-    layerNormGradLaunch(target.compute, size, { adds: rest !== undefined }),
+  const [gradient, normed] = emitter.launch(
+    layerNormGradLaunch(target.compute, size, {
+      adds: rest !== undefined,
+      again: again !== undefined,
+    }),
     [
       value,
       arranged(context, ct),
       ...(rest ? [arranged(context, rest)] : []),
       factor,
+      ...(again ? [context.asCompute(again.inputs[2])] : []),
       ...statistics,
     ],
-    [like(context, node)],
-  )[0]!;
+    [like(context, node), ...(again ? [like(context, again)] : [])],
+  );
+  if (again) context.define(again, normed!);
+  return gradient!;
 }
 
 /** All of it is in f32, as the variables are. */

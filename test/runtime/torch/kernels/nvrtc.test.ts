@@ -77,9 +77,9 @@ const launches = (compute: 'f32' | 'bf16' | 'f16'): Launch[] =>
   [true, false].flatMap((on) => [
     vectorLaunch(),
     gegluLaunch(compute, 64, 1280),
-    gegluGradLaunch(compute, 64, 1280),
+    gegluGradLaunch(compute, 64, 1280, { again: on }),
     layerNormLaunch(compute, [64, 1280], 1e-5, { sums: on }),
-    layerNormGradLaunch(compute, [64, 1280], { adds: on }),
+    layerNormGradLaunch(compute, [64, 1280], { adds: on, again: on }),
     groupNormStatisticsLaunch(compute, size, { image: on, perImage: !on, perChannel: on }),
     groupNormStatisticsLaunch(compute, size, { image: false, perImage: false, perChannel: false }),
     groupNormLaunch(compute, size, 1e-5, { silu: on }),
