@@ -206,6 +206,8 @@ class TorchExecutor implements Executor {
         )
       : new Set<never>();
     const channelsLast = asked ?? prefersChannelsLast({ ...place, target: { ...target, kernels } });
+    // What was tried is larger than much of what comes.
+    this.#memory.releaseCache();
     return { channelsLast, kernels };
   }
 
