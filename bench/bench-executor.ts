@@ -11,6 +11,8 @@ export interface ExecutorOptions {
   readonly precision?: string | undefined;
   /** Of torch on CUDA: launches captured graphs; true unless given. */
   readonly cudaGraphs?: boolean | undefined;
+  /** Of torch on CUDA: norms and GEGLU by kernels of our own, where faster; true unless given. */
+  readonly fusedKernels?: boolean | undefined;
   /** Of torch: images and kernels row-major, whatever is faster. */
   readonly rowMajor?: boolean | undefined;
   readonly threads: number;
@@ -24,15 +26,18 @@ export interface ExecutorOptions {
 
 async function torchExecutor(
   parameters: ParameterSource,
-  { device, threads, precision, cudaGraphs = true, rowMajor = false }: ExecutorOptions,
+  options: ExecutorOptions,
 ): Promise<Executor> {
   const { createTorchExecutor } = await import('../src/runtime/torch/torch-executor.ts');
+  const { device, threads, precision, rowMajor = false } = options;
+  const { cudaGraphs = true, fusedKernels = true } = options;
   const compute = precision as 'f32' | 'bf16' | 'f16' | undefined;
   return createTorchExecutor({
     parameters,
     device,
     threads,
     cudaGraphs,
+    fusedKernels,
     ...(rowMajor ? { channelsLast: false } : {}),
     note: (text) => process.stdout.write(`note: ${text}\n`),
     ...(compute ? { compute } : {}),

@@ -17,20 +17,28 @@ const { values: options } = parseArgs({
     batch: { type: 'string', default: '1' },
     rank: { type: 'string', default: '16' },
     checkpointing: { type: 'boolean', default: false },
+    /** Without kernels of our own. */
+    plain: { type: 'boolean', default: false },
   },
 });
 
-const { kernels, launches, calls, peakBytes, atPeak } = traceStep(options.model as FamilyId, {
-  resolution: Number(options.resolution),
-  batch: Number(options.batch),
-  rank: Number(options.rank),
-  checkpointing: options.checkpointing,
-});
+const { kernels, launches, calls, peakBytes, atPeak, movedBytes } = traceStep(
+  options.model as FamilyId,
+  {
+    resolution: Number(options.resolution),
+    batch: Number(options.batch),
+    rank: Number(options.rank),
+    checkpointing: options.checkpointing,
+    plain: options.plain,
+  },
+);
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
 const sorted = (entries: ReadonlyMap<string, number>) => [...entries].sort(([, a], [, b]) => b - a);
 for (const [name, count] of sorted(kernels)) print(`${String(count).padStart(6)} ${name}`);
-print(`${launches} that compute or copy, of ${calls} calls`);
+print(
+  `${launches} that compute or copy, of ${calls} calls; ${mebibytes(movedBytes)} MiB read and written`,
+);
 print('');
 for (const [name, bytes] of sorted(atPeak)) print(`${mebibytes(bytes).padStart(9)} MiB ${name}`);
 print(`${mebibytes(peakBytes)} MiB at once, without weights and variables`);

@@ -136,9 +136,17 @@ captured() {
   SDL_TORCH_DEVICE=$device npx vitest run --project gpu
 }
 
-# What single choices are worth: without captured graphs, row-major images, waiting for each step.
+# Our own kernels beside libtorch's, in each float type.
+own_kernels() {
+  for type in f32 bf16 f16; do
+    js bench/kernels --device "$device" --precision $type --json "$out/kernels-$type.json" || return 1
+  done
+}
+
+# What single choices are worth: without captured graphs, without kernels of our own, row-major images,
+# waiting for each step.
 choices() {
-  for choice in no-cuda-graphs row-major in-step; do
+  for choice in no-cuda-graphs no-fused-kernels row-major in-step; do
     # shellcheck disable=SC2086
     js bench/step $ours $counted --case "$batch_1" --no-phases --no-floor --$choice \
       --json "$out/step-$batch_1-$choice.json"
@@ -163,6 +171,7 @@ first() {
   step doctor 60 doctor
   step operations 90 exact bench/check-ops --executor torch --device "$device" --tolerance 1e-4
   step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
+  step 'own kernels' 60 own_kernels
   step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default
   step "peers $batch_8" 220 peers "$batch_8" "$batch_8" none,default
   step 'a whole run' 120 whole_run

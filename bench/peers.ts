@@ -34,6 +34,7 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: 'cpu' },
     precision: { type: 'string', default: 'f32' },
     'no-cuda-graphs': { type: 'boolean', default: false },
+    'no-fused-kernels': { type: 'boolean', default: false },
     rank: { type: 'string', default: '16' },
     threads: { type: 'string', default: '2' },
     steps: { type: 'string', default: '5' },
@@ -99,6 +100,7 @@ const ours = ({ name }: BenchCase) =>
     ...common(),
     '--no-phases',
     ...(options['no-cuda-graphs'] ? ['--no-cuda-graphs'] : []),
+    ...(options['no-fused-kernels'] ? ['--no-fused-kernels'] : []),
     ...(options['no-spinning'] ? ['--no-spinning'] : []),
   ]);
 

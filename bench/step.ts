@@ -185,6 +185,7 @@ async function timeOnExecutor(
       device: options.device,
       precision: options.precision ?? 'default',
       cuda_graphs: !options['no-cuda-graphs'],
+      fused_kernels: !options['no-fused-kernels'],
       row_major: options['row-major'],
       in_step: options['in-step'],
       resolution: bench.resolution,
@@ -227,6 +228,7 @@ async function timeCase(name: string, options: Options): Promise<unknown> {
     device: options.device,
     precision: options.precision,
     cudaGraphs: !options['no-cuda-graphs'],
+    fusedKernels: !options['no-fused-kernels'],
     rowMajor: options['row-major'],
     threads: Number(options.threads),
     // As the trainer does: whoever recomputes to save memory does not keep kernels twice.

@@ -38,6 +38,8 @@ export interface Trace {
   readonly peakBytes: number;
   /** What is alive at that moment, in bytes, by the operation that made it. */
   readonly atPeak: ReadonlyMap<string, number>;
+  /** Bytes that calls read and write, each value of a call once. */
+  readonly movedBytes: number;
 }
 
 const bytesOf: { readonly [D in TorchDType]: number } = {
@@ -131,6 +133,8 @@ class Tracer {
   #alive = 0;
   peak = 0;
   atPeak = new Map<string, number>();
+  moved = 0;
+  #launches = 0;
 
   leaf(value: Value, shape: Shape, strides: Shape = stridesOf(shape)): void {
     const storage = { bytes: 0, fixed: true, values: 1, origin: 'leaf' };
@@ -145,6 +149,7 @@ class Tracer {
 
   count(name: string, times = 1): void {
     this.kernels.set(name, (this.kernels.get(name) ?? 0) + times);
+    this.#launches += times;
   }
 
   /** A new tensor, in bytes of its type. */
@@ -224,6 +229,23 @@ class Tracer {
   }
 
   run(call: Call): void {
+    const before = this.#launches;
+    const read = new Set(readsOf(call).map(({ id }) => id));
+    const bytes = readsOf(call).reduce((sum, value) => {
+      return read.delete(value.id) ? sum + this.#bytesOf(value) : sum;
+    }, 0);
+    this.#apply(call);
+    // Views move nothing.
+    if (this.#launches === before) return;
+    const written = resultsOf(call).filter(({ id }) => this.#values.has(id));
+    this.moved += written.reduce((sum, value) => sum + this.#bytesOf(value), bytes);
+  }
+
+  #bytesOf(value: Value): number {
+    return sizeOf(this.of(value).shape) * bytesOf[value.dtype];
+  }
+
+  #apply(call: Call): void {
     switch (call.kind) {
       case 'dispatch':
       case 'native':
@@ -248,6 +270,12 @@ class Tracer {
       case 'write':
         this.count(`${call.op} in place`);
         this.same(call.result, this.of(call.whole));
+        break;
+      case 'launch':
+        this.count(call.launch.kernel.entry);
+        for (const { value, shape, strides } of call.results) {
+          this.make(value, shape, strides ?? stridesOf(shape), call.launch.kernel.entry);
+        }
         break;
       case 'copy':
         this.count('copy');
@@ -454,7 +482,7 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
   const last = new Map<number, number>();
   for (const [i, call] of calls.entries()) {
     for (const { id } of readsOf(call)) last.set(id, i);
-    for (const value of resultsOf(call)) if (value && !last.has(value.id)) last.set(value.id, i);
+    for (const { id } of resultsOf(call)) if (!last.has(id)) last.set(id, i);
   }
   const dying = calls.map((): number[] => []);
   for (const [id, i] of last) if (!kept.has(id)) dying[i]!.push(id);
@@ -462,5 +490,6 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
     tracer.run(call);
     for (const id of dying[i]!) tracer.free(id);
   }
-  return { kernels: tracer.kernels, peakBytes: tracer.peak, atPeak: tracer.atPeak };
+  const { kernels, peak, atPeak, moved } = tracer;
+  return { kernels, peakBytes: peak, atPeak, movedBytes: moved };
 }

@@ -8,7 +8,7 @@ import type { FamilyId } from '../src/models/model-family.ts';
 import { modelTensorShapes } from '../src/models/tensor-shapes.ts';
 import { cudaKernels } from '../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../src/runtime/torch/lower-graph.ts';
-import type { AttentionSizes } from '../src/runtime/torch/rules/rule.ts';
+import { type AttentionSizes, ownKernels } from '../src/runtime/torch/rules/rule.ts';
 import { gradientGraph } from '../src/train/lora-step.ts';
 import { publishedSizes } from './published-sizes.ts';
 import { type Trace, traceCalls } from './trace-calls.ts';
@@ -26,6 +26,8 @@ export interface StepSize {
   readonly batch: number;
   readonly rank: number;
   readonly checkpointing?: boolean;
+  /** Without kernels of our own. */
+  readonly plain?: boolean;
 }
 
 /** What lowering asks of a GPU: bf16, flash attention, norms of row-major images. */
@@ -61,7 +63,8 @@ export function traceStep(family: FamilyId, size: StepSize): TracedStep {
     { batch, height: side, width: side, text: { tokens: 77 } },
     { clipSkip: 1, gradientCheckpointing: checkpointing },
   );
-  const lowered = lowerGraph(runPasses(graph), target, codes);
+  const kernels = size.plain ? new Set<never>() : ownKernels;
+  const lowered = lowerGraph(runPasses(graph), { ...target, kernels }, codes);
   const trace = traceCalls(lowered);
   const launches = [...trace.kernels.values()].reduce((a, b) => a + b, 0);
   return { ...trace, calls: lowered.calls.length, launches };

@@ -141,7 +141,7 @@ export function executorFactory(
   note: (text: string) => void = () => undefined,
 ): ExecutorFactory {
   return async (parameters, weightOptions) => {
-    const { provider, threads, cudaGraphs, tfjsBackend } = config.device;
+    const { provider, threads, cudaGraphs, fusedKernels, tfjsBackend } = config.device;
     const { executor } = await chooseExecutor(config);
     if (executor === 'torch') {
       const { createTorchExecutor } = await loadTorch();
@@ -149,6 +149,7 @@ export function executorFactory(
         parameters,
         ...torchChoice(config),
         cudaGraphs,
+        fusedKernels,
         note,
         ...(threads === null ? {} : { threads }),
       });

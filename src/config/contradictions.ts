@@ -216,8 +216,9 @@ const torchDefaults = {
   precision: 'auto',
   libtorch: null,
   cudaGraphs: true,
+  fusedKernels: true,
 } as const;
-const torchKeys = ['torchDevice', 'precision', 'libtorch', 'cudaGraphs'] as const;
+const torchKeys = ['torchDevice', 'precision', 'libtorch', 'cudaGraphs', 'fusedKernels'] as const;
 
 const device: Rule = ({ device: d }) => [
   d.executor !== 'onnx' &&

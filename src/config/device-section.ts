@@ -41,6 +41,12 @@ export const deviceSection = z.strictObject({
     .describe(
       'On an NVIDIA GPU, libtorch launches a whole step as one captured graph from the third on, where that gives the same values; false: call by call always, which is slower and takes a little less memory where pictures have many shapes.',
     ),
+  fusedKernels: z
+    .boolean()
+    .default(true)
+    .describe(
+      "On an NVIDIA GPU, norms with what is around them, the feed-forward layers' GEGLU and AdamW are computed by kernels of our own, compiled at the start by NVIDIA's NVRTC, which comes with PyTorch, where they are faster than libtorch's and give the same; false: by libtorch's always.",
+    ),
   tfjsBackend: z
     .enum(['auto', 'node-gpu', 'node', 'wasm', 'cpu'])
     .default('auto')

@@ -35,6 +35,29 @@ test('engine, libraries and what would be used', async () => {
   expect(out).not.toContain('GFLOP/s');
 });
 
+test.skipIf(torchMissing !== undefined)(
+  'the processor is measured in bf16 too, which is advised where it is faster',
+  async () => {
+    const { code, out } = await run('doctor');
+    expect(code).toBe(0);
+    const rates = (line: string) => {
+      const found = new RegExp(`${line}: matrix product ([\\d.]+), convolution ([\\d.]+)`).exec(
+        out,
+      );
+      return [Number(found?.[1]), Number(found?.[2])] as const;
+    };
+    const plain = rates('torch cpu +libtorch \\S+, f32');
+    const half = rates('torch cpu bf16 +libtorch \\S+, bf16');
+    expect(Math.min(...plain, ...half)).toBeGreaterThan(0);
+    const isFaster = half.every((rate, i) => rate > 1.3 * plain[i]!);
+    const isSlower = half.some((rate, i) => rate < 1.2 * plain[i]!);
+    const isAdvised = out.includes('device.precision: bf16');
+    // What is between is rounded here.
+    expect(isAdvised || !isFaster).toBe(true);
+    expect(isAdvised && isSlower).toBe(false);
+  },
+);
+
 test.each([
   ['20.18.3', 'bad'],
   ['20.19.0', 'good'],

@@ -60,6 +60,7 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
   ['provider of torch', ['device.executor=torch', 'device.provider=cuda'], 'executor is torch'],
   ['torch device', ['device.executor=onnx', 'device.torchDevice=cpu'], 'device.torchDevice'],
   ['captured graphs', ['device.executor=onnx', 'device.cudaGraphs=false'], 'device.cudaGraphs'],
+  ['own kernels', ['device.executor=onnx', 'device.fusedKernels=false'], 'device.fusedKernels'],
   ['two devices', ['device.provider=webgpu', 'device.torchDevice=cuda'], 'give one of them'],
   ['precision', ['device.executor=onnx', 'device.precision=bf16'], 'executor is onnx'],
   [

@@ -44,6 +44,7 @@ test('the smallest configuration gets all defaults', () => {
     provider: 'cpu',
     torchDevice: 'auto',
     cudaGraphs: true,
+    fusedKernels: true,
     precision: 'auto',
     libtorch: null,
     tfjsBackend: 'auto',

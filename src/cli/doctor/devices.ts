@@ -2,7 +2,7 @@
 
 import { totalmem } from 'node:os';
 import type { Config } from '../../config/resolve-config.ts';
-import type { Executor, ParameterSource } from '../../runtime/executor.ts';
+import type { Executor, ParameterSource, Precision } from '../../runtime/executor.ts';
 import { deviceText, listDevices, type TorchDevice } from '../../runtime/torch/device.ts';
 import { findLibtorch, mayHaveGpu } from '../../runtime/torch/find-libtorch.ts';
 import { type NvidiaDriver, nvidiaDriver } from '../../runtime/torch/nvidia-gpus.ts';
@@ -10,12 +10,15 @@ import { UserError } from '../../tensor/user-error.ts';
 import { loadTorch, torchChoice } from '../create-executor.ts';
 import { formatBytes } from '../format-units.ts';
 import { type Finding, reasonOf } from './finding.ts';
+import type { Speed } from './measure-speed.ts';
 
 /** A way to compute on this machine. */
 interface UsableDevice {
   /** How a configuration names it: `onnx cpu`, `torch cuda:0`. */
   readonly name: string;
   readonly about: string;
+  /** What to set, where it is worth it, and the device of the same engine that it has to beat. */
+  readonly ifFaster?: { readonly than: string; readonly advice: string };
   readonly create: (parameters: ParameterSource) => Promise<Executor>;
 }
 
@@ -55,14 +58,14 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
     const driver = mayHaveGpu(found) ? nvidiaDriver() : undefined;
     const version = found.version ?? library.version.join('.');
     const { threads } = config.device;
-    return listDevices(library).map((device) => {
+    return listDevices(library).flatMap((device): UsableDevice[] => {
       const onGpu = device.kind !== 'cpu';
-      const { compute } = chooseTorch({ ...choice, device: deviceText(device) });
       const gpu = onGpu ? `${gpuText(device, driver)}; ` : '';
-      return {
-        name: `torch ${deviceText(device)}`,
+      const name = `torch ${deviceText(device)}`;
+      const usable = (compute: Precision) => ({
+        name,
         about: `${gpu}libtorch ${version}, ${compute}`,
-        create: async (parameters) =>
+        create: async (parameters: ParameterSource) =>
           createTorchExecutor({
             parameters,
             ...choice,
@@ -70,7 +73,14 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
             device: deviceText(device),
             ...(threads === null ? {} : { threads }),
           }),
-      };
+      });
+      if (choice.compute) return [usable(choice.compute)];
+      if (onGpu) return [usable(chooseTorch({ ...choice, device: deviceText(device) }).compute)];
+      // Some processors multiply bf16 twice as fast; most do it in f32, with conversions.
+      return [
+        usable('f32'),
+        { ...usable('bf16'), name: `${name} bf16`, ifFaster: { than: name, advice: halfAdvice } },
+      ];
     });
   } catch (error) {
     if (error instanceof UserError) return [];
@@ -78,15 +88,28 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
   }
 }
 
-async function findingOf(device: UsableDevice, speed: boolean): Promise<Finding> {
-  const { name, about, create } = device;
-  if (!speed) return { verdict: 'good', name, text: about };
+const halfAdvice =
+  'faster than in f32, in half the memory: device.executor: torch, device.torchDevice: cpu, device.precision: bf16';
+/** What is advised has to gain more than what rounding to 16 bits costs in care. */
+const clearly = 1.3;
+
+/** @param known speeds by name, to which this device's is added */
+async function findingOf(
+  { name, about, ifFaster, create }: UsableDevice,
+  known: Map<string, Speed>,
+): Promise<Finding> {
   try {
     const { measureSpeed } = await import('./measure-speed.ts');
-    const { matmul, convolution } = await measureSpeed(create);
+    const speed = await measureSpeed(create);
+    known.set(name, speed);
+    const { matmul, convolution } = speed;
+    const other = ifFaster && known.get(ifFaster.than);
+    const isFaster =
+      other && matmul > clearly * other.matmul && convolution > clearly * other.convolution;
     const rate = (value: number) => (value < 10 ? value.toFixed(1) : Math.round(value));
     const rates = `matrix product ${rate(matmul)}, convolution ${rate(convolution)} GFLOP/s`;
-    return { verdict: 'good', name, text: `${about}: ${rates}` };
+    const advice = isFaster ? { advice: ifFaster.advice } : {};
+    return { verdict: 'good', name, text: `${about}: ${rates}`, ...advice };
   } catch (error) {
     const reason = reasonOf(error).replace(/^device\.provider: /, '');
     return { verdict: 'note', name, text: `${about}, does not work: ${reason}` };
@@ -97,6 +120,12 @@ async function findingOf(device: UsableDevice, speed: boolean): Promise<Finding>
 export async function deviceFindings(config: Search, speed: boolean): Promise<Finding[]> {
   const devices = [...(await onnxDevices(config)), ...(await torchDevices(config))];
   const findings: Finding[] = [];
-  for (const device of devices) findings.push(await findingOf(device, speed));
+  const known = new Map<string, Speed>();
+  for (const device of devices) {
+    const { name, about, ifFaster } = device;
+    if (speed) findings.push(await findingOf(device, known));
+    // What is only of use if it is fast cannot be told from what is not.
+    else if (!ifFaster) findings.push({ verdict: 'good', name, text: about });
+  }
   return findings;
 }

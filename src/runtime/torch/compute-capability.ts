@@ -2,30 +2,33 @@
 
 import koffi from 'koffi';
 
-/** CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR. */
-const majorAttribute = 75;
+/** CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR. */
+const attributes = [75, 76] as const;
 
 /** Ampere: the first with bf16, and the first that flash attention is written for. */
-const ampere = 8;
+const ampere = 80;
 
 /**
- * Whether a GPU is older than Ampere; false where the driver does not say.
+ * Compute capability times ten, such as 86; undefined where the driver does not say.
  * @param index of a device that torch has used before, so that the driver is initialized
  */
-export function isBeforeAmpere(index: number): boolean {
+export function computeCapability(index: number): number | undefined {
   try {
     const driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
     const device = [0];
-    const major = [0];
-    const found =
-      driver.func('int cuDeviceGet(_Out_ int*, int)')(device, index) === 0 &&
-      driver.func('int cuDeviceGetAttribute(_Out_ int*, int, int)')(
-        major,
-        majorAttribute,
-        device[0],
-      ) === 0;
-    return found && major[0]! < ampere;
+    if (driver.func('int cuDeviceGet(_Out_ int*, int)')(device, index) !== 0) return undefined;
+    const ask = driver.func('int cuDeviceGetAttribute(_Out_ int*, int, int)');
+    const [major, minor] = attributes.map((attribute) => {
+      const value = [0];
+      return ask(value, attribute, device[0]) === 0 ? value[0]! : Number.NaN;
+    }) as [number, number];
+    const capability = 10 * major + minor;
+    return Number.isNaN(capability) ? undefined : capability;
   } catch {
-    return false;
+    return undefined;
   }
 }
+
+/** Whether a GPU is older than Ampere; false where the driver does not say. */
+export const isBeforeAmpere = (index: number): boolean =>
+  (computeCapability(index) ?? ampere) < ampere;

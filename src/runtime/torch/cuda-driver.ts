@@ -1,6 +1,6 @@
 /**
  * @file The few functions of NVIDIA's driver that libtorch has no C function for: a stream, events that
- * the host can ask, and graphs of captured work (docs.nvidia.com/cuda/cuda-driver-api). All return 0 for
+ * the host can ask, graphs of captured work, and kernels of our own (docs.nvidia.com/cuda/cuda-driver-api). All return 0 for
  * success. Streams and graphs are the same things in the driver and in the runtime that libtorch uses.
  */
 
@@ -24,12 +24,16 @@ const autoFreeOnLaunch = 1;
 export type CudaEvent = number;
 export type CudaGraph = number;
 export type CudaExecutable = number;
+export type CudaFunction = number;
+
+type DriverArgument = number | string | Buffer;
 
 export class CudaDriver {
   readonly #library: TorchLibrary;
   readonly #driver: LibraryHandle;
   readonly #functions = new Map<string, ReturnType<LibraryHandle['func']>>();
   readonly #stream: number;
+  readonly #launch: ReturnType<LibraryHandle['func']>;
 
   /**
    * Makes a stream on which libtorch computes from now on, on this thread.
@@ -39,6 +43,9 @@ export class CudaDriver {
   constructor(library: TorchLibrary, index: number) {
     this.#library = library;
     this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    this.#launch = this.#driver.func(
+      'int cuLaunchKernel(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, uint64_t, uint64_t)',
+    );
     this.#chooseDevice(index);
     this.#stream = this.#made('cuStreamCreate(uint64_t, uint32_t)', nonBlocking);
     if (!this.#offer(index)) throw new Error('libtorch takes no stream of ours');
@@ -118,6 +125,40 @@ export class CudaDriver {
     this.#must('cuGraphLaunch(uint64_t, uint64_t)', executable, this.#stream);
   }
 
+  /** A function of machine code for this device, which stays loaded. @throws where it is not that */
+  loadFunction(code: Buffer, name: string): CudaFunction {
+    const module = this.#made('cuModuleLoadData(uint64_t, const void*)', code);
+    return this.#made('cuModuleGetFunction(uint64_t, uint64_t, const char*)', module, name);
+  }
+
+  /**
+   * Begins a kernel on the stream.
+   * @param grid blocks in x and y
+   * @param block threads in x
+   * @param parameters the address of the array with each parameter's address
+   */
+  launchFunction(
+    made: CudaFunction,
+    [columns, rows]: readonly [number, number],
+    block: number,
+    parameters: number,
+  ): void {
+    const status = this.#launch(
+      made,
+      columns,
+      rows,
+      1,
+      block,
+      1,
+      1,
+      0,
+      this.#stream,
+      parameters,
+      0,
+    );
+    if (status !== 0) throw failure('cuLaunchKernel', status);
+  }
+
   destroyGraph(graph: CudaGraph): void {
     this.#call('cuGraphDestroy(uint64_t)', graph);
   }
@@ -126,7 +167,7 @@ export class CudaDriver {
     this.#call('cuGraphExecDestroy(uint64_t)', executable);
   }
 
-  #call(signature: string, ...args: number[]): number {
+  #call(signature: string, ...args: DriverArgument[]): number {
     let call = this.#functions.get(signature);
     if (!call) {
       call = this.#driver.func(`int ${signature}`);
@@ -135,13 +176,13 @@ export class CudaDriver {
     return call(...args) as number;
   }
 
-  #must(signature: string, ...args: number[]): void {
+  #must(signature: string, ...args: DriverArgument[]): void {
     const status = this.#call(signature, ...args);
     if (status !== 0) throw failure(signature, status);
   }
 
   /** What a function writes: to its first parameter, but those that ask a stream, to their last. */
-  #tried(signature: string, ...args: number[]): number | undefined {
+  #tried(signature: string, ...args: DriverArgument[]): number | undefined {
     const out = this.#library.allocateCells(1);
     const cell = new BigUint64Array(this.#library.view(out, 8));
     // Some write four bytes.
@@ -155,7 +196,7 @@ export class CudaDriver {
     return status === 0 ? made : undefined;
   }
 
-  #made(signature: string, ...args: number[]): number {
+  #made(signature: string, ...args: DriverArgument[]): number {
     const made = this.#tried(signature, ...args);
     if (made === undefined) throw new Error(`${signature.split('(')[0]} failed`);
     return made;

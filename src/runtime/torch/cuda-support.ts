@@ -1,9 +1,16 @@
-/** @file What the driver adds to libtorch on an NVIDIA GPU: a stream that is not waited for, and captured graphs. */
+/**
+ * @file What the driver adds to libtorch on an NVIDIA GPU: a stream that is not waited for, captured graphs,
+ * and kernels of our own.
+ */
 
+import { computeCapability } from './compute-capability.ts';
 import { CudaDriver } from './cuda-driver.ts';
 import { deviceText, type TorchDevice } from './device.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { GraphPool } from './graph-pool.ts';
+import { cudaLauncher } from './kernels/cuda-launcher.ts';
+import type { KernelLauncher } from './kernels/kernel.ts';
+import { openCompiler } from './kernels/nvrtc.ts';
 import type { ComputeType } from './rules/rule.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
@@ -11,8 +18,12 @@ export interface CudaSupport {
   readonly events: CudaDriver;
   /** Absent where graphs are not wanted or cannot be captured. */
   readonly graphs: GraphPool | undefined;
+  /** Absent where kernels of our own are not wanted or cannot be compiled. */
+  readonly launcher: KernelLauncher | undefined;
   /** Notes that a graph is run call by call, and why; each reason once. */
   readonly onRefused: (reason: string) => void;
+  /** Notes why libtorch's own kernels compute something; each reason once. */
+  readonly onKernelRefused: (reason: string) => void;
 }
 
 export interface CudaSupportOptions {
@@ -20,6 +31,7 @@ export interface CudaSupportOptions {
   readonly device: TorchDevice;
   readonly compute: ComputeType;
   readonly cudaGraphs: boolean;
+  readonly fusedKernels: boolean;
   readonly note: (text: string) => void;
 }
 
@@ -27,6 +39,7 @@ export interface CudaSupportOptions {
 interface DeviceSupport {
   readonly driver: CudaDriver | Error;
   readonly pool: GraphPool | Error;
+  readonly launcher: KernelLauncher | Error;
 }
 
 const devices = new Map<number, DeviceSupport>();
@@ -55,14 +68,22 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
     driver instanceof Error
       ? driver
       : attempt(() => new GraphPool(library, driver, () => memory.releaseCache()));
-  const support = { driver, pool };
+  const launcher =
+    driver instanceof Error ? driver : attempt(() => openLauncher(library, driver, device));
+  const support = { driver, pool, launcher };
   devices.set(device.index, support);
   return support;
 }
 
+function openLauncher(library: TorchLibrary, driver: CudaDriver, { index }: TorchDevice) {
+  const capability = computeCapability(index);
+  if (capability === undefined) throw new Error('the driver does not say what the GPU can do');
+  return cudaLauncher(driver, openCompiler(library.found.folder, capability));
+}
+
 /** Undefined, with a note, where the driver cannot be used: libtorch alone is enough, but slower. */
 export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
-  const { library, device, compute, cudaGraphs, note } = options;
+  const { library, device, compute, cudaGraphs, fusedKernels, note } = options;
   const noted = new Set<string>();
   const once = (text: string) => {
     if (!noted.has(text)) note(text);
@@ -70,7 +91,7 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   };
   // f32 means f32: cuBLAS and cuDNN would round factors to 10 bits (NVIDIA's name for it, read by both).
   if (compute === 'f32') process.env['NVIDIA_TF32_OVERRIDE'] ??= '0';
-  const { driver, pool } = supportOf(library, device);
+  const { driver, pool, launcher } = supportOf(library, device);
   if (driver instanceof Error) {
     once(`${deviceText(device)}: the host waits for each step, since ${driver.message}`);
     return undefined;
@@ -79,5 +100,14 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
     once(`${deviceText(device)}: a graph is run call by call, since ${reason}`);
   if (cudaGraphs && pool instanceof Error) onRefused(pool.message);
   const graphs = cudaGraphs && !(pool instanceof Error) ? pool : undefined;
-  return { events: driver, graphs, onRefused };
+  const onKernelRefused = (reason: string) =>
+    once(`${deviceText(device)}: libtorch's own kernels alone compute, since ${reason}`);
+  if (fusedKernels && launcher instanceof Error) onKernelRefused(launcher.message);
+  return {
+    events: driver,
+    graphs,
+    launcher: fusedKernels && !(launcher instanceof Error) ? launcher : undefined,
+    onRefused,
+    onKernelRefused,
+  };
 }

@@ -48,7 +48,17 @@ export interface GraphMaker {
   capture(work: () => void): LaunchableGraph | string;
 }
 
-type CaptureDriver = Omit<CudaDriver, 'createEvent' | 'record' | 'hasHappened' | 'destroyEvent'>;
+type CaptureDriver = Pick<
+  CudaDriver,
+  | 'beginCapture'
+  | 'isCaptureBroken'
+  | 'endCapture'
+  | 'instantiate'
+  | 'launch'
+  | 'destroyGraph'
+  | 'destroyExecutable'
+  | 'synchronize'
+>;
 
 export class GraphPool implements GraphMaker {
   readonly #driver: CaptureDriver;

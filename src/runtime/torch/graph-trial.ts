@@ -4,6 +4,7 @@ import type { Graph } from '../../graph/ops.ts';
 import { runPasses } from '../../graph/passes/run-passes.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { channelsLastStrides, type DeviceMemory } from './device-memory.ts';
+import type { KernelLauncher } from './kernels/kernel.ts';
 import { lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import type { LoweringTarget } from './rules/rule.ts';
@@ -16,6 +17,8 @@ export interface TrialPlace {
   readonly library: TorchLibrary;
   readonly memory: DeviceMemory;
   readonly target: LoweringTarget;
+  /** What runs kernels of ours, where the target has any. */
+  readonly launcher?: KernelLauncher | undefined;
 }
 
 export interface GraphTrial {
@@ -35,13 +38,15 @@ function scattered(size: number, seed: number): Float32Array {
 }
 
 /** @throws where the device does not do it */
-export function tryGraph({ library, memory, target }: TrialPlace, graph: Graph): GraphTrial {
+export function tryGraph(place: TrialPlace, graph: Graph): GraphTrial {
+  const { library, memory, target, launcher } = place;
   const { leaves, constants, outputs, ...lowered } = lowerGraph(runPasses(graph), target, library);
   const plan = new Plan(library, {
     ...lowered,
     fixed: [...leaves, ...constants].map(({ value }) => value.id),
     results: outputs.map(({ value }) => value.id),
     productSums: target.addsProducts ? library.productSums(memory.deviceKind) : undefined,
+    launcher,
     allocate: (...tensor) => memory.allocate(...tensor),
   });
   const tick = memory.upload([0], [1], 'f32');

@@ -10,10 +10,12 @@ import {
 } from '../../graph/ops.ts';
 import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-fused-products.ts';
 import { type Shape, stridesOf } from '../../tensor/shape.ts';
+import { type FusedKernels, findFusedKernels } from './find-fused-kernels.ts';
 import { findPlacedResults, type PlacedResults } from './find-placed-results.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
+import { fusedValue } from './rules/fused-kernels.ts';
 import { linearAlgebraRules } from './rules/linear-algebra.ts';
 import { isView, movementRules, viewOf } from './rules/movement.ts';
 import { normRules } from './rules/norms.ts';
@@ -73,6 +75,9 @@ const isFloat = (dtype: TorchDType) => dtype === 'f32' || dtype === 'bf16' || dt
 /** A constant that is one number everywhere, in which every float type is the same. */
 const isFilled = (node: Node) => node.op === 'constant' && node.attrs.values.length === 1;
 
+/** A convolution without its bias. */
+const unbiased = (node: Node): Node => ({ ...node, inputs: node.inputs.slice(0, 2) }) as Node;
+
 class Lowering implements LoweringContext {
   readonly emitter = new TorchEmitter();
   readonly target: LoweringTarget;
@@ -80,22 +85,33 @@ class Lowering implements LoweringContext {
   readonly leaves: LeafValue[] = [];
   readonly #values = new Map<Node, Value>();
   readonly #fused: FusedProducts;
+  readonly #kernels: FusedKernels;
   readonly #placed: PlacedResults;
 
   constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
     this.codes = codes;
     this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
+    this.#kernels = findFusedKernels(graph, target, this.#fused);
     this.#placed = findPlacedResults(graph);
   }
 
   lower(node: Node): void {
     // Constants are made in the type that they are wanted in.
     if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
+    if (this.#kernels.absorbed.has(node)) return;
     // The parts of a concatenation may have been written to it.
     if (this.#values.has(node)) return;
-    this.#values.set(node, isNamedLeaf(node) ? this.#leaf(node) : this.#apply(node.op, node));
+    const kernel = this.#kernels.byNode.get(node);
+    if (kernel) this.define(node, fusedValue(this, node, kernel));
+    else if (this.#kernels.withoutBias.has(node))
+      this.define(node, this.#apply(node.op, unbiased(node)));
+    else this.define(node, isNamedLeaf(node) ? this.#leaf(node) : this.#apply(node.op, node));
   }
+
+  define = (node: Node, value: Value): void => {
+    this.#values.set(node, value);
+  };
 
   asIs = (node: Node): Value => {
     if (node.op === 'constant') return this.asType(node, node.dtype);

@@ -4,6 +4,8 @@
  */
 
 import type { Shape } from '../../tensor/shape.ts';
+import type { KernelLauncher } from './kernels/kernel.ts';
+import { KernelParameters } from './kernels/kernel-parameters.ts';
 import { doubleBits, nativeArgument } from './native-argument.ts';
 import { type Argument, type Call, readsOf, tensor, type Value } from './torch-emitter.ts';
 import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
@@ -29,6 +31,8 @@ export interface PlanOptions {
   readonly results: readonly number[];
   /** What adds products in place, where calls do so. */
   readonly productSums?: ProductSums | undefined;
+  /** What runs kernels of ours, where calls launch them. */
+  readonly launcher?: KernelLauncher | undefined;
   /** Makes a tensor that is not filled, row-major unless strides are given. */
   readonly allocate: (shape: Shape, dtype: TorchDType, strides?: Shape) => number;
 }
@@ -38,7 +42,6 @@ type Action = () => void;
 
 /** The 8 bytes of a whole number in two's complement. */
 const wholeBits = (value: number) => BigInt.asUintN(64, BigInt(value));
-
 /** Cells of the stack that a call needs. */
 function slotsOf(call: Call): number {
   switch (call.kind) {
@@ -63,11 +66,14 @@ export class Plan {
   readonly #results: ReadonlySet<number>;
   readonly #actions: Action[];
   readonly #productSums: ProductSums | undefined;
+  readonly #launcher: KernelLauncher | undefined;
   readonly #allocate: PlanOptions['allocate'];
+  readonly #parameters: KernelParameters[] = [];
 
   constructor(library: TorchLibrary, options: PlanOptions) {
-    const { calls, size, fixed, results, productSums, allocate } = options;
+    const { calls, size, fixed, results, productSums, launcher, allocate } = options;
     this.#library = library;
+    this.#launcher = launcher;
     this.#allocate = allocate;
     this.#productSums = productSums;
     this.#size = size;
@@ -135,6 +141,7 @@ export class Plan {
   }
 
   dispose(): void {
+    for (const each of this.#parameters.splice(0)) each.dispose();
     this.#library.freeCells(this.#address);
   }
 
@@ -169,6 +176,8 @@ export class Plan {
         return this.#encodeWrite(call, ends, last);
       case 'accumulate':
         return this.#encodeAccumulate(call, ends);
+      case 'launch':
+        return this.#encodeLaunch(call, ends, last);
       case 'copy':
         return this.#encodeCopy(call, ends);
       case 'alias':
@@ -218,6 +227,28 @@ export class Plan {
       write();
       this.#cells[result.id] = this.#cells[whole.id]!;
       this.#cells[whole.id] = 0n;
+    };
+  }
+
+  #encodeLaunch(
+    { launch, inputs, results }: Call & { kind: 'launch' },
+    ends: (id: number) => boolean,
+    last: ReadonlyMap<number, number>,
+  ): Action {
+    if (!this.#launcher) throw new Error(`internal: nothing launches ${launch.kernel.entry}`);
+    const ids = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
+    const parameters = new KernelParameters(this.#library, launch, ids.length);
+    this.#parameters.push(parameters);
+    const begin = this.#launcher.prepare(launch, parameters.address);
+    const isUnread = (id: number) => ends(id) || !(last.has(id) || this.#kept.has(id));
+    const dying = [...new Set(ids)].filter(isUnread);
+    return () => {
+      for (const { value, shape, strides } of results) {
+        this.set(value.id, this.#allocate(shape, value.dtype, strides));
+      }
+      for (let i = 0; i < ids.length; i++) parameters.set(i, this.get(ids[i]!));
+      begin();
+      for (const id of dying) this.#free(id);
     };
   }
 

@@ -1,6 +1,7 @@
 /** @file Collects the calls that a graph becomes, each distinct call once. */
 
 import type { Shape } from '../../tensor/shape.ts';
+import type { Launch } from './kernels/kernel.ts';
 import type { TorchDeviceKind, TorchDType } from './torch-library.ts';
 
 /** A tensor of the plan; `id` is the register that holds its handle. */
@@ -44,6 +45,13 @@ export const some = (argument: Argument): Argument => ({ kind: 'some', argument 
 export const none: Argument = { kind: 'none' };
 export const undefinedTensor: Argument = { kind: 'undefined' };
 export const maybe = (value: Value | undefined): Argument => (value ? some(tensor(value)) : none);
+
+/** A value and how it lies; row-major unless strides are given. */
+interface NewValue {
+  readonly value: Value;
+  readonly shape: Shape;
+  readonly strides: Shape | undefined;
+}
 
 /** What fills a result's slot: a tensor's type, or null for a number, which nobody wants. */
 type ResultType = TorchDType | null;
@@ -107,6 +115,13 @@ export type Call =
       /** `whole` with what was written. */
       readonly result: Value;
     }
+  /** A kernel of ours, whose results are new. */
+  | {
+      readonly kind: 'launch';
+      readonly launch: Launch;
+      readonly inputs: readonly Value[];
+      readonly results: readonly NewValue[];
+    }
   /** Writes one value over another. */
   | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
   /** Another name of a value, which later calls are not merged with. */
@@ -125,6 +140,8 @@ export function readsOf(call: Call): readonly Value[] {
       return [call.of];
     case 'allocate':
       return [];
+    case 'launch':
+      return call.inputs;
     case 'write':
       return [...call.args.flatMap(tensorsIn), call.out, call.whole];
     case 'dispatch':
@@ -133,10 +150,19 @@ export function readsOf(call: Call): readonly Value[] {
   }
 }
 
-/** The values that a call makes; null for a number. */
-export function resultsOf(call: Call): readonly (Value | null)[] {
-  if (call.kind === 'dispatch' || call.kind === 'native') return call.results;
-  return call.kind === 'copy' ? [] : [call.result];
+/** The values that a call makes. */
+export function resultsOf(call: Call): readonly Value[] {
+  switch (call.kind) {
+    case 'dispatch':
+    case 'native':
+      return call.results.filter((value) => value !== null);
+    case 'launch':
+      return call.results.map(({ value }) => value);
+    case 'copy':
+      return [];
+    default:
+      return [call.result];
+  }
 }
 
 function tensorsIn(argument: Argument): readonly Value[] {
@@ -149,8 +175,7 @@ function tensorsIn(argument: Argument): readonly Value[] {
 export function withoutUnused(calls: readonly Call[], wanted: readonly Value[]): Call[] {
   const read = new Set(wanted.map(({ id }) => id));
   const kept = calls.toReversed().filter((call) => {
-    const isRead = resultsOf(call).some((value) => value && read.has(value.id));
-    if (call.kind !== 'copy' && !isRead) return false;
+    if (call.kind !== 'copy' && !resultsOf(call).some(({ id }) => read.has(id))) return false;
     for (const { id } of readsOf(call)) read.add(id);
     return true;
   });
@@ -254,6 +279,21 @@ export class TorchEmitter {
     const result = this.leaf(whole.dtype);
     this.calls.push({ kind: 'write', op, overload, args, out, whole, result });
     return result;
+  }
+
+  /** A launch of a kernel of ours. @returns its results */
+  launch(
+    launch: Launch,
+    inputs: readonly Value[],
+    results: readonly { readonly shape: Shape; readonly dtype: TorchDType; strides?: Shape }[],
+  ): readonly Value[] {
+    const made = results.map(({ shape, dtype, strides }) => ({
+      value: this.leaf(dtype),
+      shape,
+      strides,
+    }));
+    this.calls.push({ kind: 'launch', launch, inputs, results: made });
+    return made.map(({ value }) => value);
   }
 
   copy(from: Value, to: Value): void {

@@ -27,10 +27,17 @@ import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
 import { findLibtorch, type SearchOptions } from './find-libtorch.ts';
 import { FreedMemory } from './freed-memory.ts';
 import { directLink, type HostLink, hostType } from './host-link.ts';
+import { usefulKernels } from './kernel-trial.ts';
+import type { KernelLauncher } from './kernels/kernel.ts';
 import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
-import type { AttentionKernel, ComputeType, LoweringTarget } from './rules/rule.ts';
+import {
+  type AttentionKernel,
+  type ComputeType,
+  type LoweringTarget,
+  ownKernels,
+} from './rules/rule.ts';
 import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
@@ -55,6 +62,10 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly rowMajorNorms?: boolean;
   /** Attention composed of products, as on devices without a kernel of their own. */
   readonly composedAttention?: boolean;
+  /** Runs kernels of our own on the device, all that there are, without a trial. */
+  readonly launcher?: KernelLauncher;
+  /** On a CUDA device, norms and GEGLU by kernels of our own where they are faster; true unless given. */
+  readonly fusedKernels?: boolean;
   /** On a CUDA device, graphs that run often are captured and launched as one; true unless given. */
   readonly cudaGraphs?: boolean;
   /** Told, once for each reason, what of a device is not made use of, and why. */
@@ -67,8 +78,8 @@ interface Variable {
 }
 
 let loaded: TorchLibrary | undefined;
-/** Whether channels innermost are faster, by GPU and type: seen once. */
-const layouts = new Map<string, boolean>();
+/** What was faster, by GPU, type and what was asked for: seen once. */
+const trials = new Map<string, Pick<LoweringTarget, 'channelsLast' | 'kernels'>>();
 /** Attention's fastest kernels by NVIDIA GPU: each size is tried once. */
 const attentionKernels = new Map<number, Map<string, AttentionKernel>>();
 
@@ -114,6 +125,7 @@ class TorchExecutor implements Executor {
   readonly #device: TorchDevice;
   readonly #target: Omit<LoweringTarget, 'compute'>;
   readonly #memory: DeviceMemory;
+  readonly #launcher: KernelLauncher | undefined;
   readonly #cuda: CudaSupport | undefined;
   readonly #captured = new Set<CapturedRun>();
   readonly #freed = new FreedMemory();
@@ -134,15 +146,16 @@ class TorchExecutor implements Executor {
     this.#memory = new DeviceMemory(library, device);
     const composed = options.composedAttention || !(kind === 'cpu' || kind === 'cuda');
     if (kind === 'cuda') {
-      const { cudaGraphs = true, note = () => undefined } = options;
-      this.#cuda = openCuda({ library, device, compute, cudaGraphs, note });
+      const { cudaGraphs = true, fusedKernels = true, note = () => undefined } = options;
+      this.#cuda = openCuda({ library, device, compute, cudaGraphs, fusedKernels, note });
     }
+    this.#launcher = options.launcher ?? this.#cuda?.launcher;
     const target = {
-      channelsLast: options.channelsLast ?? (kind !== 'cuda' || this.#prefersChannelsLast(compute)),
+      ...this.#layout(options, compute),
       normsTakeChannelsLast: kind === 'cpu' && !options.rowMajorNorms,
       addsProducts: library.productSums(kind) !== undefined,
     };
-    const trials = new AttentionTrials({
+    const attentionTrials = new AttentionTrials({
       library,
       memory: this.#memory,
       target,
@@ -152,34 +165,53 @@ class TorchExecutor implements Executor {
       },
       ...(!composed && kind === 'cuda' ? { chosen: kernelsOf(device.index) } : {}),
     });
-    this.#target = { ...target, attention: (sizes, type) => trials.choose(sizes, type) };
+    this.#target = { ...target, attention: (sizes, type) => attentionTrials.choose(sizes, type) };
   }
 
-  #prefersChannelsLast(compute: ComputeType): boolean {
-    const key = `${this.#device.index} ${compute}`;
-    let prefers = layouts.get(key);
-    if (prefers === undefined) {
-      prefers = this.#tryLayouts(compute);
-      layouts.set(key, prefers);
+  /** How images lie, and what kernels of our own compute: as asked for, else as trials on a GPU show. */
+  #layout(
+    { channelsLast, launcher }: TorchExecutorOptions,
+    compute: ComputeType,
+  ): Pick<LoweringTarget, 'channelsLast' | 'kernels'> {
+    const { kind, index } = this.#device;
+    if (kind !== 'cuda') {
+      return { channelsLast: channelsLast ?? true, ...(launcher ? { kernels: ownKernels } : {}) };
     }
-    return prefers;
+    const key = `${index} ${compute} ${channelsLast} ${this.#launcher !== undefined}`;
+    let found = trials.get(key);
+    if (!found) {
+      found = this.#tryLayouts(compute, channelsLast);
+      trials.set(key, found);
+    }
+    return found;
   }
 
-  #tryLayouts(compute: ComputeType): boolean {
+  #tryLayouts(compute: ComputeType, asked: boolean | undefined) {
+    const place = { library: this.#library, memory: this.#memory, launcher: this.#launcher };
     const target = {
       compute,
       attention: () => 'composed' as const,
+      channelsLast: asked ?? true,
       normsTakeChannelsLast: false,
       addsProducts: false,
     };
-    const place = { library: this.#library, memory: this.#memory };
-    return prefersChannelsLast({ ...place, target: { ...target, channelsLast: true } });
+    const kernels = this.#launcher
+      ? this.#library.quietly(() =>
+          usefulKernels({ ...place, target }, (reason) => this.#cuda?.onKernelRefused(reason)),
+        )
+      : new Set<never>();
+    const channelsLast = asked ?? prefersChannelsLast({ ...place, target: { ...target, kernels } });
+    return { channelsLast, kernels };
   }
 
   async compile(graph: Graph, { wideRange = false }: CompileOptions = {}): Promise<Executable> {
     const compute = wideRange && this.precision === 'f16' ? 'f32' : this.precision;
     const lowered = lowerGraph(runPasses(graph), { ...this.#target, compute }, this.#library);
     const { leaves, constants, outputs } = lowered;
+    const kernels = lowered.calls.flatMap((call) =>
+      call.kind === 'launch' ? [call.launch.kernel] : [],
+    );
+    await this.#launcher?.ready?.(kernels);
     const fixed = [...leaves, ...constants].map(({ value }) => value.id);
     const results = outputs.map(({ value }) => value.id);
     const plan = new Plan(this.#library, {
@@ -187,6 +219,7 @@ class TorchExecutor implements Executor {
       fixed,
       results,
       productSums: this.#library.productSums(this.#device.kind),
+      launcher: this.#launcher,
       allocate: (...tensor) => this.#memory.allocate(...tensor),
     });
     const { events } = this.#cuda ?? {};

@@ -287,7 +287,11 @@ function quietly<T>(library: LibraryHandle, work: () => T): T {
 }
 
 /** Throws what a failed call says: a lack of memory is the user's to mend, the rest is ours. */
-export function check(library: TorchLibrary, status: Status, what: string): void {
+export function check(
+  library: Pick<TorchLibrary, 'lastError'>,
+  status: Status,
+  what: string,
+): void {
   if (status === 0) return;
   const reason = library.lastError();
   throw outOfMemory(reason) ?? new Error(`internal: libtorch: ${what}: ${reason}`);

@@ -19,8 +19,9 @@ const perValueByte = 1.2;
 const gpuContextBytes = 500e6;
 
 /**
- * libtorch gives values back as soon as they are read no more. Values are counted as f32 whatever is
- * computed with, and what an operation needs inside is not counted, so that this is a coarse figure.
+ * libtorch gives values back as soon as they are read no more. Values are counted in the type that is
+ * computed with, but for losses and optimizers all of them are; what an operation needs inside is not
+ * counted, so that this is a coarse figure.
  */
 export function torchMemory(device: TorchDevice, compute: ComputeType): MemoryModel {
   return {
@@ -38,10 +39,10 @@ export function torchMemory(device: TorchDevice, compute: ComputeType): MemoryMo
         ),
       );
       const values = [...parameters.values()].reduce((sum, size) => sum + size, 0);
-      const weights = values * (compute === 'f32' ? 4 : 2);
+      const bytes = compute === 'f32' ? 4 : 2;
       return {
-        weights: perWeightByte * weights,
-        buffers: perValueByte * peakValueBytes(optimized),
+        weights: perWeightByte * values * bytes,
+        buffers: (perValueByte * peakValueBytes(optimized) * bytes) / 4,
       };
     },
   };

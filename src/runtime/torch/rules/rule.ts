@@ -16,6 +16,15 @@ export type ComputeType = Precision;
  */
 export type AttentionKernel = 'cpu' | 'flash' | 'cudnn' | 'efficient' | 'composed';
 
+/** Kernels of our own (src/runtime/torch/kernels). */
+export type OwnKernel = 'geglu' | 'groupNorm' | 'layerNorm' | 'pointwise';
+export const ownKernels: ReadonlySet<OwnKernel> = new Set([
+  'geglu',
+  'groupNorm',
+  'layerNorm',
+  'pointwise',
+]);
+
 export interface AttentionSizes extends AttentionAttrs {
   readonly batch: number;
   readonly queries: number;
@@ -34,6 +43,8 @@ export interface LoweringTarget {
   readonly normsTakeChannelsLast: boolean;
   /** Whether a product can be added to a value in place. */
   readonly addsProducts: boolean;
+  /** What is computed by kernels of our own; nothing unless given. */
+  readonly kernels?: ReadonlySet<OwnKernel>;
 }
 
 /** What a rule may ask of the graph around it. */
@@ -49,6 +60,8 @@ export interface LoweringContext {
   asCompute(node: Node): Value;
   /** All of them in one float type: f32 where one of them is, scalar and filled constants aside. */
   alike(nodes: readonly Node[]): Value[];
+  /** Says what a node's value is, before its turn. */
+  define(node: Node, value: Value): void;
   /** The product that an addition takes over, if any. */
   fusedProduct(node: Node): FusedProduct | undefined;
   /** The strides that a batch of products is wanted in; undefined where they do not matter. */

@@ -1,0 +1,110 @@
+/** @file Chains of elementwise operations as one kernel: what is joined, what is not, and what it gives. */
+
+import { describe, expect, test } from 'vitest';
+import { GraphBuilder } from '../../../../src/graph/graph-builder.ts';
+import type { Graph, Node } from '../../../../src/graph/ops.ts';
+import { findPointwise } from '../../../../src/runtime/torch/find-pointwise.ts';
+import { createTorchExecutor } from '../../../../src/runtime/torch/torch-executor.ts';
+import { f32 } from '../../../../src/tensor/tensor.ts';
+import { adamwCorrections, adamwGraph, adamwInputs } from '../../../../src/train/adamw.ts';
+import { noParameters, torchMissing } from '../../../helpers/executors.ts';
+import { compilerMissing, hostLauncher } from '../../../helpers/host-kernels.ts';
+
+const size = 2 ** 16;
+const nothing = { byAddition: new Map(), absorbed: new Set<never>() };
+const opsOf = (graph: Graph) =>
+  findPointwise(graph, nothing).map(({ members }) => members.map(({ op }) => op));
+
+test('a chain ends where something else has to be computed first', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', [size]);
+  const squared = g.square(g.add(x, g.constant(1)));
+  // The sum has to wait for the square, and what is divided by it for the sum.
+  const share = g.div(squared, g.sum(squared, [0]));
+  const y = g.mul(share, g.sqrt(share));
+  expect(opsOf(g.build({ y }))).toEqual([
+    ['add', 'mul'],
+    ['div', 'sqrt', 'mul'],
+  ]);
+});
+
+test('what others want earlier is not joined; short vectors and single operations are left', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', [size]);
+  const a = g.exp(x);
+  const total = g.sum(a, [0]);
+  const b = g.sqrt(a);
+  const short = g.sqrt(g.exp(g.input('s', [8])));
+  expect(opsOf(g.build({ total, b, short }))).toEqual([]);
+});
+
+test('numbers that only the chain reads are computed in it, others are read', () => {
+  const g = new GraphBuilder();
+  const x = g.input('x', [size]);
+  const [rate, limit] = [g.input('rate', []), g.input('limit', [1])];
+  const own = g.mul(rate, g.constant(2));
+  const shared = g.sqrt(rate);
+  const y = g.add(g.mul(x, own), g.mul(g.mul(x, shared), limit));
+  const [chain] = findPointwise(g.build({ y, shared }), nothing);
+  expect(chain!.scalars).toEqual([own]);
+  expect(new Set(chain!.inputs)).toEqual(new Set([x, rate, limit, shared]));
+  expect(chain!.outputs).toEqual([y]);
+});
+
+const missing = torchMissing ?? compilerMissing;
+const suite = missing === undefined ? 'AdamW' : `AdamW (skipped: ${missing})`;
+
+describe.skipIf(missing !== undefined)(suite, () => {
+  async function stepped(own: boolean) {
+    const g = new GraphBuilder();
+    const vector = (name: string) => g.variable(name, [size]);
+    const keep = g.input('keep', []);
+    const state = { param: vector('p'), m: vector('m'), v: vector('v') };
+    const after = adamwGraph(g, state, g.input('g', [size]), adamwInputs(g));
+    const kept = (now: Node, before: Node) => g.select(keep, now, before);
+    const graph = g.build(
+      {},
+      { p: kept(after.param, state.param), m: kept(after.m, state.m), v: kept(after.v, state.v) },
+    );
+    const launcher = own ? hostLauncher() : undefined;
+    const executor = createTorchExecutor({
+      ...{ parameters: noParameters, device: 'cpu', compute: 'bf16' },
+      ...(launcher ? { launcher } : {}),
+    });
+    const values = (seed: number) =>
+      f32(
+        [size],
+        Float32Array.from({ length: size }, (_, i) => Math.sin(i * 0.7 + seed)),
+      );
+    for (const name of ['p', 'm']) executor.writeVariable(name, values(name.length));
+    executor.writeVariable('v', f32([size], values(3).data.map((x) => x * x) as Float32Array));
+    const executable = await executor.compile(graph);
+    for (const [step, isKept] of [
+      [1, 1],
+      [2, Number.NaN],
+      [3, 1],
+    ] as const) {
+      await executable.run({
+        g: values(step),
+        learningRate: f32([], [1e-2]),
+        keep: f32([], [isKept]),
+        ...adamwCorrections(step),
+      });
+    }
+    const read = ['p', 'm', 'v'].map((name) => executor.readVariable(name).data as Float32Array);
+    await executor.dispose();
+    return { read, entries: launcher?.entries };
+  }
+
+  test('is one kernel, in f32 whatever the networks are in, and skips a step that does not count', async () => {
+    const [own, plain] = [await stepped(true), await stepped(false)];
+    expect(own.entries).toEqual(['pointwise']);
+    for (const [i, values] of plain.read.entries()) {
+      const worst = values.reduce(
+        (most, value, j) => Math.max(most, Math.abs(value - own.read[i]![j]!)),
+        0,
+      );
+      expect(worst).toBeLessThan(1e-6);
+    }
+  });
+});
