@@ -79,8 +79,7 @@ static void carryOut(const Node &node) {
 static cudaError_t noted(cudaError_t error) { return lastError = error; }
 
 static bool isLive(const std::set<void *> &all, const void *handle, const char *kind) {
-  if (!all.count((void *)handle)) return complain("%s %p is not there", kind, handle), false;
-  return true;
+  return all.count((void *)handle) || (complain("%s %p is not there", kind, handle), false);
 }
 
 static cudaStream_t streamOf(cudaStream_t stream) {
@@ -104,7 +103,7 @@ cudaError_t enqueue(cudaStream_t handle, const Node &node) {
 // A stream must not be waited for, or asked, while it is captured.
 static cudaError_t wait(cudaStream_t handle, const char *what) {
   if (Capture *capture = streamOf(handle)->capture) {
-    complain("%s inside a capture", what);
+    if (what) complain("%s inside a capture", what);
     capture->broken = true;
     return noted(cudaErrorStreamCaptureUnsupported);
   }
@@ -177,7 +176,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
 cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *most) { return *least = 0, *most = -5, cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() {
   ENTER;
-  for (void *each : state().streams) wait((cudaStream_t)each, __func__);
+  for (void *each : state().streams)  // Inside a capture, libtorch does so where memory runs out.
+    if (cudaError_t error = wait((cudaStream_t)each, nullptr)) return error;
   return cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return std::exchange(lastError, cudaSuccess); }
@@ -225,11 +225,7 @@ cudaError_t cudaHostAlloc(void **out, size_t size, unsigned) {
   *out = aligned_alloc(4096, (size + 4095) / 4096 * 4096);
   return state().pinned[(char *)*out] = size, cudaSuccess;
 }
-cudaError_t cudaFreeHost(void *block) {
-  ENTER;
-  if (!state().pinned.erase((char *)block)) complain("cudaFreeHost of %p", block);
-  return free(block), cudaSuccess;
-}
+cudaError_t cudaFreeHost(void *block) { return state().pinned.erase((char *)block), free(block), cudaSuccess; }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *out, const void *address) {
   ENTER;
   memset(out, 0, sizeof *out);
@@ -245,20 +241,14 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, cudaMemcpyK
   return enqueue(stream, {to, from, size});
 }
 cudaError_t cudaMemcpy(void *to, const void *from, size_t n, cudaMemcpyKind kind) { return cudaMemcpyAsync(to, from, n, kind, 0); }
-cudaError_t cudaMemsetAsync(void *to, int, size_t size, cudaStream_t stream) {
-  ENTER;
-  if (size > 0 && !isDevice(to)) complain("memory is set that is not the device's");
-  return enqueue(stream, {to, nullptr, size});
-}
+cudaError_t cudaMemsetAsync(void *to, int, size_t size, cudaStream_t s) LOCKED(enqueue(s, {to, nullptr, size}))
 
 // --- kernels ---------------------------------------------------------------------------------------------------
 
 static thread_local struct { dim3 grid, block; size_t shared; cudaStream_t stream; } pushed;
 void **__cudaRegisterFatBinary(void *) { return (void **)calloc(1, sizeof(void *)); }
 void __cudaRegisterFunction(void **, const char *host, char *, const char *name) { state().kernels[host] = name; }
-unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, cudaStream_t stream) {
-  return pushed = {grid, block, shared, stream}, 0;
-}
+unsigned __cudaPushCallConfiguration(dim3 g, dim3 b, size_t n, cudaStream_t s) { return pushed = {g, b, n, s}, 0; }
 cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, cudaStream_t *stream) {
   return *grid = pushed.grid, *block = pushed.block, *shared = pushed.shared, *stream = pushed.stream, cudaSuccess;
 }
@@ -380,26 +370,15 @@ int cuDeviceGet(int *device, int index) { return *device = index, 0; }
 int cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "NVIDIA H200 (stand-in)"), 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = capacity(), 0; }
 int cuCtxGetDevice(int *device) { return *device = current, hasContext ? 0 : 201; }
-// Kernels of the program's own, which NVRTC compiles. The first parameter of each is a tensor.
-int cuModuleLoadData(void **module, const void *code) {
-  ENTER;
-  if (memcmp(code, "\177ELF", 4) != 0) return complain("machine code that is none"), 200;
-  return *module = (void *)code, hasContext ? 0 : 201;
-}
-int cuModuleGetFunction(void **function, void *, const char *name) {
-  ENTER;
-  state().kernels[*(char **)function = strdup(name)] = std::string("own ") + name;
-  return 0;
-}
-int cuLaunchKernel(void *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, cudaStream_t stream, void **parameters, void **) {
-  ENTER;
-  if (!isDevice(*(void **)parameters[0])) complain("%s is given memory that is not the device's", (char *)kernel);
-  return launch(kernel, {gx, gy, gz}, {bx, by, bz}, shared, stream);
-}
-// NVRTC asks for tables of its own.
-int cuGetExportTable(const void **table, const void *) { return *table = nullptr, 801; }
+int cuCtxGetCurrent(const void **context) { return *context = hasContext ? &lastError : nullptr, 0; }
 int cuGetErrorString(int, const char **text) { return *text = "an error of the stand-in", 0; }
+int cuGetExportTable(const void **table, const void *) { return *table = nullptr, 500; }
+int cuModuleLoadData(const void **module, const void *image) { return *module = image, memcmp(image, "\177ELF", 4) ? 200 : 0; }
+int cuModuleGetFunction(const void **function, const void *, const char *name) {
+  return state().kernels[*function = malloc(1)] = name, 0;
+}
+int cuLaunchKernel(const void *f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   cudaStream_t stream, void **, void **) LOCKED(launch(f, {x, y, z}, {bx, by, bz}, shared, stream))
 static int notSupported() { return 801; }
 cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned, unsigned long long,
                                              cudaDriverEntryPointQueryResult *status) {

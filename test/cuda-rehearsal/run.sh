@@ -15,6 +15,8 @@ out=$(cd "$1" && pwd)
 lib=$out/torch/lib
 ln -sf "$torch"/*.so* "$lib"
 cp "$torch/../version.py" "$out/torch"
+# NVIDIA's compiler needs no GPU.
+find "$torch/../../nvidia" -name 'libnvrtc*' -exec ln -sf {} "$lib" \; 2>/dev/null || true
 
 for part in fake-cuda fake-math; do
   g++ -std=c++17 -O1 -fPIC -Wall -I "$include" -c "$here/$part.cpp" -o "$out/$part.o"
@@ -29,8 +31,6 @@ nm --defined-only "$out"/fake-*.o | cut -d ' ' -f 3 | sort >"$out/written"
 } >"$out/stubs.c"
 gcc -w -fno-builtin -fPIC -c "$out/stubs.c" -o "$out/stubs.o"
 g++ -shared -Wl,-soname,libcuda.so.1 "$out"/fake-*.o "$out/stubs.o" -ldl -o "$lib/libcuda.so.1"
-# NVIDIA's compiler needs no GPU: kernels of our own are compiled by it.
-find "$torch/../../nvidia" -name 'libnvrtc*.so*' -exec ln -sf {} "$lib" \; 2>/dev/null || true
 # One file under all names.
 readelf -d "$torch"/*.so | sed -n 's/.*(NEEDED).*\[\(lib\(cu\|nv\|nccl\).*\)\]/\1/p' | sort -u |
   while read -r name; do [ -e "$lib/$name" ] || ln -s libcuda.so.1 "$lib/$name"; done

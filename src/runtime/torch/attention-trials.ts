@@ -61,15 +61,25 @@ export interface AttentionTrialsOptions {
 /** Channels of the largest heads that are trained: larger ones are the VAE's. */
 const mostTrained = 256;
 
-/** The output and, where the network is trained, the gradients of q, k and v. */
+/**
+ * The output and, where the network is trained, the gradients of q, k and v, which lie as in a network:
+ * parts of one product, or q by itself where it is of other tokens.
+ */
 function trialGraph({ batch, queries, keys, channels, ...attrs }: AttentionSizes) {
   const g = new GraphBuilder();
   const width = attrs.heads * channels;
-  const [q, k, v, ct] = (['q', 'k', 'v', 'ct'] as const).map((name) =>
-    g.input(name, [batch, name === 'q' || name === 'ct' ? queries : keys, width]),
-  ) as [Node, Node, Node, Node];
+  const parts = (name: string, tokens: number, count: number) => {
+    const whole = g.input(name, [batch, tokens, count * width]);
+    return Array.from({ length: count }, (_, i) =>
+      g.sliceAxis(whole, 2, i * width, (i + 1) * width),
+    );
+  };
+  const qkv =
+    queries === keys ? parts('qkv', keys, 3) : [...parts('q', queries, 1), ...parts('kv', keys, 2)];
+  const [q, k, v] = qkv as [Node, Node, Node];
   const out = g.attention(q, k, v, attrs);
   if (channels > mostTrained) return g.build({ out });
+  const ct = g.input('ct', [batch, queries, width]);
   const [dq, dk, dv] = grad(g, g.sum(g.mul(out, ct), [0, 1, 2]), [q, k, v]);
   return g.build({ out, dq: dq!, dk: dk!, dv: dv! });
 }

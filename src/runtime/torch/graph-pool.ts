@@ -60,26 +60,28 @@ type CaptureDriver = Pick<
   | 'synchronize'
 >;
 
+type CaptureLibrary = Pick<TorchLibrary, 'version' | 'find' | 'allocateCells' | 'freeCells'>;
+
+/** Whether the class gives its pool back where its capture broke: CUDAGraph::reset does so from 2.14 on. */
+const endsByItself = ([major, minor]: TorchLibrary['version']) =>
+  major > 2 || (major === 2 && minor >= 14);
+
 export class GraphPool implements GraphMaker {
   readonly #driver: CaptureDriver;
-  readonly #library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>;
+  readonly #library: CaptureLibrary;
   readonly #members: Members;
   readonly #releaseCache: () => void;
   #pool = nextPool++;
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
-  /** Why nothing more is captured: libtorch still counts a capture that broke as under way. */
+  /** Why nothing more is captured: libtorch before 2.14 counts a capture that broke as under way. */
   #broken: string | undefined;
 
   /**
    * @param releaseCache lets the allocator give its unused memory back to the device
    * @throws where this libtorch does not have the class as it is known here
    */
-  constructor(
-    library: Pick<TorchLibrary, 'find' | 'allocateCells' | 'freeCells'>,
-    driver: CaptureDriver,
-    releaseCache: () => void,
-  ) {
+  constructor(library: CaptureLibrary, driver: CaptureDriver, releaseCache: () => void) {
     this.#library = library;
     this.#driver = driver;
     this.#releaseCache = releaseCache;
@@ -92,6 +94,13 @@ export class GraphPool implements GraphMaker {
   }
 
   capture(work: () => void): LaunchableGraph | string {
+    const made = this.#capture(work);
+    // The runtime keeps the last error until it is asked: libtorch would take it for the next kernel's.
+    if (typeof made === 'string') this.#library.find('int cudaGetLastError()')?.();
+    return made;
+  }
+
+  #capture(work: () => void): LaunchableGraph | string {
     const flaw = this.#broken ?? this.#rehearse(work);
     if (flaw !== undefined) return flaw;
     // What the work had so far is not needed any more: the pool gets its own.
@@ -104,12 +113,13 @@ export class GraphPool implements GraphMaker {
     this.#users++;
     const failed = attempt(work);
     if (this.#driver.isCaptureBroken()) {
-      // Its end would throw, and so would the next beginning. The object is left as it is: the allocator
-      // asks it now and then.
+      // Its end would throw.
       this.#driver.endCapture();
-      this.#forgetError();
-      this.#broken = failed ?? 'a capture broke';
-      return this.#broken;
+      const reason = failed ?? 'a capture broke';
+      if (endsByItself(this.#library.version)) this.#destroy(object);
+      // The next beginning would throw. The object is left as it is: the allocator asks it now and then.
+      else this.#broken = reason;
+      return reason;
     }
     end(object);
     if (failed !== undefined) {
@@ -133,18 +143,12 @@ export class GraphPool implements GraphMaker {
     if (!driver.beginCapture()) return 'the driver does not begin a capture';
     const failed = attempt(work);
     const graph = driver.endCapture();
-    if (failed !== undefined || graph === undefined) this.#forgetError();
     if (graph === undefined) return failed ?? 'something in it cannot be captured';
     const executable = failed === undefined ? driver.instantiate(graph) : undefined;
     driver.destroyGraph(graph);
     if (executable === undefined) return failed ?? 'the driver cannot instantiate the graph';
     driver.destroyExecutable(executable);
     return undefined;
-  }
-
-  /** What was refused during a capture is noted by the runtime: libtorch would take it for the next call's error. */
-  #forgetError(): void {
-    this.#library.find('int cudaGetLastError()')?.();
   }
 
   #destroy(object: number, executable?: CudaExecutable): void {

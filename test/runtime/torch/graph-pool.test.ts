@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { GraphPool } from '../../../src/runtime/torch/graph-pool.ts';
 
 /** A pool on a device of its own; `breaks` are the captures, from 1, that break. */
-function poolOn({ breaks = [] as readonly number[] } = {}) {
+function poolOn({ breaks = [] as readonly number[], minor = 13 } = {}) {
   const asked: string[] = [];
   let captures = 0;
   const begun = (text: string) => {
@@ -24,8 +24,10 @@ function poolOn({ breaks = [] as readonly number[] } = {}) {
     capture_end: () => asked.push('end'),
     raw_cuda_graph: () => 7,
     D1Ev: () => asked.push('destruct'),
+    cudaGetLastError: () => asked.push('last error'),
   };
   const library = {
+    version: [2, minor] as const,
     find: (signature: string) =>
       Object.entries(members).find(([name]) => signature.includes(name))?.[1] as never,
     allocateCells: () => 4096,
@@ -72,13 +74,21 @@ test('graphs of a device share a pool, and no number is used again, on no device
   expect(new Set([first, third, ...other.pools]).size).toBe(3);
 });
 
-test('after a capture broke, nothing more is begun: libtorch would throw', () => {
+test('after a capture broke, nothing more is begun: libtorch before 2.14 would throw', () => {
   const { pool, asked } = poolOn({ breaks: [2] });
   expect(pool.capture(work)).toBe('a capture broke');
   const before = [...asked];
-  expect(before.at(-1)).toBe('end of the driver');
+  expect(before.slice(-2)).toEqual(['end of the driver', 'last error']);
   expect(pool.capture(work)).toBe('a capture broke');
-  expect(asked).toEqual(before);
+  expect(asked).toEqual([...before, 'last error']);
+});
+
+test('from 2.14 on, a capture that broke gives its pool back, and others follow', () => {
+  const { pool, asked, pools } = poolOn({ breaks: [2], minor: 14 });
+  expect(pool.capture(work)).toBe('a capture broke');
+  expect(asked.slice(-3)).toEqual(['end of the driver', 'destruct', 'last error']);
+  expect(pool.capture(work)).toBeTypeOf('object');
+  expect(pools[1]).not.toBe(pools[0]);
 });
 
 test('what cannot be captured says why in a line', () => {
