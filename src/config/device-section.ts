@@ -39,7 +39,7 @@ export const deviceSection = z.strictObject({
     .boolean()
     .default(true)
     .describe(
-      'On an NVIDIA GPU, libtorch launches a whole step as one captured graph from the third on, where that gives the same values; false: call by call always, which is slower and takes a little less memory where pictures have many shapes.',
+      'On an NVIDIA GPU, libtorch launches a whole step as one captured graph from the fourth on, where that gives the same values; false: call by call always, which is slower and takes a little less memory where pictures have many shapes.',
     ),
   fusedKernels: z
     .boolean()

@@ -10,6 +10,11 @@ import type { Plan } from './plan.ts';
 
 /** Runs before a capture: who runs less often is not worth it. */
 const plainRuns = 2;
+/**
+ * A network's: one more, so that an optimizer that runs after it is captured before it, and the memory of both is the
+ * larger one's, not the sum.
+ */
+const plainRunsOfNetworks = 3;
 /** Runs that may be without finite values, as those of f16 are at first, before no more are tried. */
 const patience = 20;
 
@@ -25,6 +30,8 @@ export interface CapturedRunOptions {
   readonly plan: Plan;
   readonly maker: GraphMaker;
   readonly state: RunState;
+  /** Whether it reads weights. */
+  readonly isNetwork?: boolean;
   /** Told once why a plan is not captured. */
   readonly onRefused: (reason: string) => void;
 }
@@ -46,8 +53,9 @@ export class CapturedRun {
 
   async run(): Promise<void> {
     this.#runs++;
+    const plain = this.#options.isNetwork ? plainRunsOfNetworks : plainRuns;
     if (this.#graph) this.#graph.launch();
-    else if (this.#isRefused || this.#runs <= plainRuns) await this.#options.plan.run();
+    else if (this.#isRefused || this.#runs <= plain) await this.#options.plan.run();
     else await this.#captureRun();
   }
 

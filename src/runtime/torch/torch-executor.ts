@@ -299,7 +299,8 @@ class TorchExecutor implements Executor {
     const { graphs, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
     const state = this.#runState(plan, lowered);
-    const captured = new CapturedRun({ plan, maker: graphs, state, onRefused });
+    const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
+    const captured = new CapturedRun({ plan, maker: graphs, state, isNetwork, onRefused });
     this.#captured.add(captured);
     return captured;
   }

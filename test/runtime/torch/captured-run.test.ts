@@ -15,7 +15,7 @@ import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { torchMissing } from '../../helpers/executors.ts';
 
 /** v ← v·x, with the result v·x; and a run of it. */
-function doubling(maker: (plan: Plan) => GraphMaker, start = 1) {
+function doubling(maker: (plan: Plan, isNetwork = false) => GraphMaker, start = 1) {
   const library = loadTorchLibrary(findLibtorch());
   const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
   const emitter = new TorchEmitter();
@@ -37,6 +37,7 @@ function doubling(maker: (plan: Plan) => GraphMaker, start = 1) {
   const notes: string[] = [];
   const value = () => memory.download(variable, [1], 'f32')[0]!;
   const run = new CapturedRun({
+    isNetwork,
     plan,
     maker: maker(plan),
     state: {
@@ -91,6 +92,15 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     for (let i = 0; i < 4; i++) await run.run();
     expect([value(), launched.count]).toEqual([256, 4]);
     expect(notes).toEqual([]);
+  });
+
+  test('a network is captured a run later, behind the optimizer of its step', async () => {
+    const launched = { count: 0 };
+    const { run, value } = doubling(again(launched), true);
+    for (let i = 0; i < 3; i++) await run.run();
+    expect([value(), run.isCaptured]).toEqual([8, false]);
+    await run.run();
+    expect([value(), launched.count, run.isCaptured]).toEqual([16, 1, true]);
   });
 
   test('what cannot be captured goes on call by call, and says why', async () => {
