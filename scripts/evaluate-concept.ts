@@ -1,7 +1,8 @@
 /**
  * @file Measures what an adapter has learnt: the denoising loss on pictures of the concept that were
- * not trained on, with the adapter and without, and how often a judge sees the concept in pictures
- * that are sampled with the trigger word and without it.
+ * not trained on, with the adapter and without, how often a judge sees the concept in pictures
+ * that are sampled with the trigger word and without it, and whether other prompts still get what
+ * they ask for.
  */
 
 import { mkdir } from 'node:fs/promises';
@@ -29,7 +30,7 @@ import { f32 } from '../src/tensor/tensor.ts';
 import { diffusionLoss, lossInputs, lossTarget, noisyLatents } from '../src/train/loss.ts';
 import { coefficientTensors, stableDiffusionSchedule } from '../src/train/noise-schedule.ts';
 import { renderContactSheet } from '../src/train/pictures/contact-sheet.ts';
-import { PreviewSampler } from '../src/train/previews.ts';
+import { type PreviewImage, PreviewSampler } from '../src/train/previews.ts';
 import { sampleLatents } from '../src/train/sample-latents.ts';
 import { tokenizeBatch } from '../src/train/text-encoding.ts';
 import { writeFileAtomic } from '../src/weights/atomic-write.ts';
@@ -37,7 +38,7 @@ import { openSafetensors } from '../src/weights/safetensors-file.ts';
 
 import { concepts } from './drawing/concepts.ts';
 import { conceptPresent } from './drawing/read-concept.ts';
-
+import { readScene } from './drawing/read-scene.ts';
 import { captionOf, sampleScene } from './drawing/scene.ts';
 
 const { values: options } = parseArgs({
@@ -187,11 +188,23 @@ const plain = new PreviewSampler({ ...settings, layouts: [] });
 const adapted = new PreviewSampler({ ...settings, layouts });
 const pictures = Number(options.pictures);
 
-function promptsWithoutTrigger(): string[] {
-  return Array.from({ length: pictures }, (_, i) => {
-    const rng = new Rng(77, 'without', 0, i);
-    return captionOf(sampleScene(rng), rng);
-  });
+/** What the base knows, in words without the trigger. */
+const plainScenes = Array.from({ length: pictures }, (_, i) => {
+  const rng = new Rng(77, 'without', 0, i);
+  const scene = sampleScene(rng);
+  return { scene, prompt: captionOf(scene, rng) };
+});
+const plainPrompts = plainScenes.map(({ prompt }) => prompt);
+
+/** How many pictures of `plainPrompts` have the thing, its colour and the background that were asked for. */
+function asAsked(images: readonly PreviewImage[]): number {
+  return images.filter(({ width, height, rgb }, i) => {
+    const { scene, prompt } = plainScenes[i]!;
+    const { object, background } = readScene({ width, height, data: rgb });
+    // A caption that does not name the background leaves it open.
+    const rightPlace = background === scene.background || !prompt.includes(scene.background);
+    return rightPlace && object?.color === scene.color && object.shape === scene.shape;
+  }).length;
 }
 
 async function presence(sampler: PreviewSampler, prompts: readonly string[]) {
@@ -213,10 +226,15 @@ const trigger = Array.from({ length: pictures }, (_, i) => samples[i % samples.l
 const rows = [
   { label: 'base, with the trigger word', ...(await presence(plain, trigger)) },
   { label: 'LoRA, with the trigger word', ...(await presence(adapted, trigger)) },
-  { label: 'LoRA, without it', ...(await presence(adapted, promptsWithoutTrigger())) },
+  { label: 'LoRA, without it', ...(await presence(adapted, plainPrompts)) },
+  { label: 'base, without it', ...(await presence(plain, plainPrompts)) },
 ];
 for (const { label, seen } of rows)
   process.stdout.write(`${label}: concept seen in ${seen} of ${pictures} pictures\n`);
+const [ofLora, ofBase] = rows.slice(2).map(({ images }) => asAsked(images));
+process.stdout.write(
+  `drawn as asked without it: LoRA ${ofLora}, base ${ofBase} of ${pictures} pictures\n`,
+);
 if (options.sheet) {
   await mkdir(dirname(options.sheet), { recursive: true });
   const sheet = await renderContactSheet({

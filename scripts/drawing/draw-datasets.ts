@@ -2,7 +2,7 @@
  * @file Draws the demonstration data sets again: `npx tsx scripts/drawing/draw-datasets.ts [FOLDER]`.
  *
  * character, style and setting are to be trained on; held-out has unseen pictures of the same
- * concepts; prior-character has what a character LoRA must not forget.
+ * concepts; prior-character has what a LoRA of any of them must not forget.
  */
 
 import { mkdir, rename, writeFile } from 'node:fs/promises';

@@ -260,9 +260,18 @@ const device: Rule = ({ device: d }) => [
   ),
 ];
 
+const weights: Rule = ({ train: t }) => [
+  t.debiasedEstimation &&
+    t.minSnrGamma !== null &&
+    rule(
+      ['train.debiasedEstimation', 'train.minSnrGamma'],
+      'train.debiasedEstimation and train.minSnrGamma both weigh timesteps: keep one (--set train.minSnrGamma=null takes it back)',
+    ),
+];
+
 /** All contradictions of a parsed file. */
 export function findContradictions(config: FileConfig): readonly Contradiction[] {
-  return [hub, output, lora, resolution, captions, length, preview, device]
+  return [hub, output, lora, resolution, captions, length, weights, preview, device]
     .flatMap((find) => find(config))
     .filter((found) => found !== null && found !== false);
 }

@@ -50,6 +50,7 @@ const named: Readonly<Record<string, string>> = {
   lr_scheduler_num_cycles: 'train.restarts',
   max_grad_norm: 'train.maxGradNorm',
   min_snr_gamma: 'train.minSnrGamma',
+  debiased_estimation_loss: 'train.debiasedEstimation',
   noise_offset: 'train.noiseOffset',
   prior_loss_weight: 'train.priorLossWeight',
   min_timestep: 'train.minTimestep',

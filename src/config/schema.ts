@@ -315,6 +315,12 @@ const trainSection = z.strictObject({
     .describe(
       'Weigh easy timesteps down by min(SNR, gamma) / SNR (Hang et al. 2023). Usual: 5. Default: all alike.',
     ),
+  debiasedEstimation: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Weigh timesteps by 1 / √SNR, with SNRs above 1000 as 1000 (Yu et al. 2023), or by 1 / (SNR + 1) where the velocity is predicted. Instead of minSnrGamma.',
+    ),
   noiseOffset: z
     .number()
     .min(0)

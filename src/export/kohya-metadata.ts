@@ -95,6 +95,7 @@ export interface RunDescription {
   readonly cacheLatents: boolean;
   readonly noiseOffset: number | null;
   readonly minSnrGamma: number | null;
+  readonly debiasedEstimation: boolean;
   readonly priorLossWeight: number;
   readonly dataset: DatasetDescription;
   readonly comment: string | null;
@@ -202,7 +203,7 @@ function runFields(run: RunDescription): Field[] {
     ['ss_min_snr_gamma', float(run.minSnrGamma)],
     ['ss_scale_weight_norms', null],
     ['ss_ip_noise_gamma', null],
-    ['ss_debiased_estimation', false],
+    ['ss_debiased_estimation', run.debiasedEstimation],
     ['ss_loss_type', 'l2'],
     ['ss_fp8_base', false],
   ];

@@ -6,6 +6,7 @@ import { Rng } from '../tensor/rng.ts';
 import { f32, type Tensor } from '../tensor/tensor.ts';
 import {
   coefficientTensors,
+  debiasedWeight,
   minSnrWeight,
   type NoiseSchedule,
   type PredictionType,
@@ -22,6 +23,8 @@ export interface NoiseOptions {
   readonly maxTimestep: number;
   /** γ of min-SNR; null for equal weights. */
   readonly minSnrGamma: number | null;
+  /** Weights of debiased estimation instead. */
+  readonly debiasedEstimation: boolean;
   /** Strength of noise that is equal over a whole channel (Guttenberg 2023, "Diffusion with offset noise"). */
   readonly noiseOffset: number;
   /** Weight of prior-preservation samples (Ruiz et al. 2023, arXiv:2208.12242). */
@@ -46,6 +49,16 @@ function drawNoise(
   }
 }
 
+/** Weight of a timestep in the loss. */
+function timestepWeight(
+  timestep: number,
+  { schedule, predictionType, minSnrGamma, debiasedEstimation }: NoiseOptions,
+): number {
+  if (debiasedEstimation) return debiasedWeight(schedule, timestep, predictionType);
+  if (minSnrGamma !== null) return minSnrWeight(schedule, timestep, minSnrGamma, predictionType);
+  return 1;
+}
+
 /**
  * The feeds of one batch but for its text. A visit's draws depend on the seed and on the visit
  * alone, so that a run repeats whatever it was interrupted by.
@@ -57,7 +70,7 @@ export function batchFeeds(
   momentsOf: (item: BatchItem) => Tensor<'f32'>,
   options: NoiseOptions,
 ): Values {
-  const { seed, schedule, predictionType, minSnrGamma, noiseOffset, latentScale } = options;
+  const { seed, schedule, noiseOffset, latentScale } = options;
   const [height, width] = [bucket.height / 8, bucket.width / 8];
   const size = latentChannels * height * width;
   const latents = new Float32Array(items.length * size);
@@ -74,9 +87,7 @@ export function batchFeeds(
     const span = options.maxTimestep - options.minTimestep;
     const timestep = options.minTimestep + draws('timestep').integer(span);
     timesteps.push(timestep);
-    const snrWeight =
-      minSnrGamma === null ? 1 : minSnrWeight(schedule, timestep, minSnrGamma, predictionType);
-    weights.push(snrWeight * (item.prior ? options.priorLossWeight : 1));
+    weights.push(timestepWeight(timestep, options) * (item.prior ? options.priorLossWeight : 1));
   }
   const shape = [items.length, latentChannels, height, width];
   return {

@@ -152,6 +152,7 @@ export function describeRun(
     cacheLatents: true,
     noiseOffset: train.noiseOffset === 0 ? null : train.noiseOffset,
     minSnrGamma: train.minSnrGamma,
+    debiasedEstimation: train.debiasedEstimation,
     priorLossWeight: train.priorLossWeight,
     dataset: describeDataset(config, dataset),
     comment: null,

@@ -105,6 +105,22 @@ export function minSnrWeight(
   return Math.min(ratio, gamma) / (predictionType === 'epsilon' ? ratio : ratio + 1);
 }
 
+/** SNRs above this count as this much in `debiasedWeight`, as in kohya's trainer: the first would weigh next to nothing. */
+const maxDebiasedSnr = 1000;
+
+/**
+ * Loss weight of a timestep, debiased estimation (Yu et al. 2023, arXiv:2310.08442): 1/√SNR for the
+ * noise; 1/(SNR + 1) for the velocity, as in kohya's trainer.
+ */
+export function debiasedWeight(
+  schedule: NoiseSchedule,
+  timestep: number,
+  predictionType: PredictionType = 'epsilon',
+): number {
+  const ratio = Math.min(snr(schedule, timestep), maxDebiasedSnr);
+  return predictionType === 'epsilon' ? 1 / Math.sqrt(ratio) : 1 / (ratio + 1);
+}
+
 /** √ᾱ and √(1 - ᾱ) at a timestep: the factors of the picture and of the noise. */
 export function diffusionCoefficients(
   { alphasCumprod }: NoiseSchedule,

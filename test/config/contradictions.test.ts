@@ -54,6 +54,11 @@ const refused: readonly (readonly [string, readonly string[], string])[] = [
     ['train.minTimestep=500', 'train.maxTimestep=500'],
     'must be below train.maxTimestep',
   ],
+  [
+    'two weights of timesteps',
+    ['train.debiasedEstimation=true', 'train.minSnrGamma=5'],
+    'train.debiasedEstimation and train.minSnrGamma both weigh timesteps: keep one',
+  ],
   ['previews', ['preview.enabled=true'], 'preview.enabled needs preview.prompts'],
   ['preview steps', ['preview.everySteps=5'], 'preview.prompts is empty'],
   ['provider', ['device.executor=reference', 'device.provider=webgpu'], 'executor is reference'],
@@ -105,6 +110,7 @@ const allowed: readonly (readonly string[])[] = [
   ['lora.textEncoder=false', 'train.textEncoderLearningRate=0'],
   ['data.folders[1]={path: b, prior: true}', 'train.priorLossWeight=0.5'],
   ['train.lrSchedule=cosine_with_restarts', 'train.restarts=3'],
+  ['train.debiasedEstimation=true'],
 ];
 
 test.each(allowed.map((overrides) => [overrides]))('%s is allowed', (overrides) => {

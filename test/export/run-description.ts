@@ -35,6 +35,7 @@ export const plainRun: RunDescription = {
   cacheLatents: true,
   noiseOffset: null,
   minSnrGamma: 5,
+  debiasedEstimation: false,
   priorLossWeight: 1,
   dataset: {
     folders: [

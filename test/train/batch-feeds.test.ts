@@ -16,6 +16,7 @@ const options: NoiseOptions = {
   minTimestep: 0,
   maxTimestep: 1000,
   minSnrGamma: null,
+  debiasedEstimation: false,
   noiseOffset: 0,
   priorLossWeight: 1,
   latentScale,
@@ -76,6 +77,15 @@ test('timesteps stay within their bounds; coefficients and weights are theirs', 
   expect(numbersOf(weight!)).toBeAllClose([minSnrWeight(schedule, 700, 5)]);
   const early = feeds([visit(0)], { minTimestep: 1, maxTimestep: 2, minSnrGamma: 5 });
   expect(Number(early['weight']!.data[0])).toBeLessThan(0.1);
+});
+
+test('debiased estimation weighs a timestep by what is predicted', () => {
+  const weightOf = (changes: Partial<NoiseOptions>) =>
+    numbersOf(feeds([visit(0)], { minTimestep: 700, maxTimestep: 701, ...changes })['weight']!);
+  const alpha = schedule.alphasCumprod[700]!;
+  const debiased = { debiasedEstimation: true };
+  expect(weightOf(debiased)).toBeAllClose([Math.sqrt((1 - alpha) / alpha)]);
+  expect(weightOf({ ...debiased, predictionType: 'v_prediction' })).toBeAllClose([1 - alpha]);
 });
 
 test('prior samples count by their weight', () => {

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import {
   coefficientTensors,
+  debiasedWeight,
   diffusionCoefficients,
   minSnrWeight,
   rescaleZeroTerminalSnr,
@@ -38,6 +39,18 @@ test('signal-to-noise ratios and their weights', () => {
   // The f32 table has few bits of 1 - ᾱ where there is little noise.
   const rounded = everyTimestep.map((t) => minSnrWeight(schedule, t, 5));
   expect(rounded).toBeAllClose(golden('min_snr_weight_eps_gamma5_f64'), { rtol: 1e-4 });
+});
+
+test('debiased estimation weighs by the signal-to-noise ratio, up to 1000', () => {
+  // Ratios 9999, 4, 1 and 0.25.
+  const alphasCumprod = Float64Array.of(0.9999, 0.8, 0.5, 0.2);
+  const short = { betas: new Float64Array(4), alphasCumprod };
+  const weights = (...type: ['v_prediction'?]) =>
+    [0, 1, 2, 3].map((t) => debiasedWeight(short, t, ...type));
+  expect(weights()).toBeAllClose([0.0316227766, 0.5, 1, 2], { rtol: 1e-9 });
+  expect(weights('v_prediction')).toBeAllClose([1 / 1001, 0.2, 0.5, 0.8], { rtol: 1e-9 });
+  const all = everyTimestep.map((t) => debiasedWeight(exact, t));
+  expect(all).toBeAllClose(golden('debiased_weight_f64'), { rtol: 1e-11 });
 });
 
 test('zero terminal SNR leaves nothing of the picture at the end', () => {

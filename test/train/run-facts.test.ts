@@ -172,6 +172,8 @@ test('the description has the run in the words of its configuration', () => {
     startedAt: 86_400,
     sessionId: 5,
   });
+  expect(run.debiasedEstimation).toBe(false);
+  expect(describeConfig('train.debiasedEstimation=true').debiasedEstimation).toBe(true);
   const { folders, buckets, meanAspectError } = run.dataset;
   expect(folders.map(({ tags: _tags, ...folder }) => folder)).toEqual([
     { name: 'images', repeats: 2, images: 2, regularization: false },

@@ -40,6 +40,7 @@ export function makeTrainer(
       minTimestep: 0,
       maxTimestep: 1000,
       minSnrGamma: null,
+      debiasedEstimation: false,
       noiseOffset: 0,
       priorLossWeight: 1,
       latentScale: tinyModel.family.latentScale,

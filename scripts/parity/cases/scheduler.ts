@@ -3,6 +3,7 @@
 import { timestepEmbedding } from '../../../src/models/timestep-embedding.ts';
 import {
   coefficientTensors,
+  debiasedWeight,
   minSnrWeight,
   type NoiseSchedule,
   rescaleZeroTerminalSnr,
@@ -118,11 +119,11 @@ function checkSteps(compare: Compare, file: GoldenFile) {
 /** Scales of other trainers that follow from the SNR. */
 function checkOtherScales(compare: Compare) {
   const schedule = stableDiffusionSchedule('f64');
+  const debiased = all((t) => debiasedWeight(schedule, t));
+  compare('debiased_weight_f64', debiased, exact);
   // kohya's cap of the SNR.
   const cap = 1000;
   const capped = all((t) => Math.min(snr(schedule, t), cap));
-  const debiased = capped.map((ratio) => 1 / Math.sqrt(ratio));
-  compare('debiased_weight_f64', debiased, exact);
   const velocityLike = capped.map((ratio) => ratio / (ratio + 1));
   compare('v_pred_like_scale_f64', velocityLike, exact);
 }
