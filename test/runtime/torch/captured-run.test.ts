@@ -15,7 +15,7 @@ import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { torchMissing } from '../../helpers/executors.ts';
 
 /** v ← v·x, with the result v·x; and a run of it. */
-function doubling(maker: (plan: Plan, isNetwork = false) => GraphMaker, start = 1) {
+function doubling(maker: (plan: Plan) => GraphMaker, start = 1, isNetwork = false) {
   const library = loadTorchLibrary(findLibtorch());
   const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
   const emitter = new TorchEmitter();
@@ -96,7 +96,7 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
 
   test('a network is captured a run later, behind the optimizer of its step', async () => {
     const launched = { count: 0 };
-    const { run, value } = doubling(again(launched), true);
+    const { run, value } = doubling(again(launched), 1, true);
     for (let i = 0; i < 3; i++) await run.run();
     expect([value(), run.isCaptured]).toEqual([8, false]);
     await run.run();
