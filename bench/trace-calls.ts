@@ -3,6 +3,7 @@
  * values: which of them copy, and how many bytes are alive.
  */
 
+import { channelsLastStrides } from '../src/runtime/torch/device-memory.ts';
 import type { LoweredGraph } from '../src/runtime/torch/lower-graph.ts';
 import {
   type Argument,
@@ -51,16 +52,13 @@ const bytesOf: { readonly [D in TorchDType]: number } = {
   bool: 1,
 };
 
-/** Strides with the channels of an image innermost. */
-const channelsLast = ([, c, h, w]: Shape): Shape => [c! * h! * w!, 1, w! * c!, c!];
-
 /** Whether elements lie in this order; dimensions of one element do not count. */
 const liesAs = ({ shape, strides }: Layout, order: Shape) =>
   shape.every((size, i) => size === 1 || strides[i] === order[i]);
 
 const isPlain = (x: Layout) => liesAs(x, stridesOf(x.shape));
 const isImage = (x: Layout) =>
-  x.shape.length === 4 && !isPlain(x) && liesAs(x, channelsLast(x.shape));
+  x.shape.length === 4 && !isPlain(x) && liesAs(x, channelsLastStrides(x.shape));
 
 /** Strides of a view of another shape; undefined where the elements would have to be moved. */
 function viewStrides({ shape, strides }: Layout, target: Shape): Shape | undefined {
@@ -331,7 +329,7 @@ const expand: Rule = (t, { args, result, inputs: [x] }) => {
 };
 
 const contiguous: Rule = (t, { args, result, inputs: [x] }) => {
-  const order = wholeIn(args[1]) === 0 ? stridesOf(x!.shape) : channelsLast(x!.shape);
+  const order = wholeIn(args[1]) === 0 ? stridesOf(x!.shape) : channelsLastStrides(x!.shape);
   if (liesAs(x!, order)) {
     t.same(result, x!);
     return;
@@ -362,7 +360,7 @@ const cat: Rule = (t, { op, args, result, inputs }) => {
   const total = inputs.reduce((sum, { shape }) => sum + shape[axis]!, 0);
   const shape = inputs[0]!.shape.with(axis, total);
   t.count(op);
-  t.make(result, shape, inputs.every(isImage) ? channelsLast(shape) : stridesOf(shape), op);
+  t.make(result, shape, inputs.every(isImage) ? channelsLastStrides(shape) : stridesOf(shape), op);
 };
 
 const norm: Rule = (t, { op, args, results, result, inputs: [x] }) => {
@@ -383,7 +381,7 @@ const resized =
   (t, call) => {
     const shape = shapeOf(call);
     t.count(call.op);
-    const strides = isImage(call.inputs[0]!) ? channelsLast(shape) : stridesOf(shape);
+    const strides = isImage(call.inputs[0]!) ? channelsLastStrides(shape) : stridesOf(shape);
     t.make(call.result, shape, strides, call.op);
   };
 
@@ -405,11 +403,11 @@ const convolution: Rule = (t, { op, args, result, inputs: [x, weight, bias] }) =
       : Math.floor((n + 2 * padding[i]! - k) / stride[i]!) + 1;
   };
   const shape = [x!.shape[0]!, weight!.shape[isTransposed ? 1 : 0]!, size(0), size(1)];
-  const last = liesAs(weight!, channelsLast(weight!.shape));
-  t.prepared(x!, !last || liesAs(x!, channelsLast(x!.shape)), result.dtype);
+  const last = liesAs(weight!, channelsLastStrides(weight!.shape));
+  t.prepared(x!, !last || liesAs(x!, channelsLastStrides(x!.shape)), result.dtype);
   t.count(op);
   if (bias) t.count('bias of a convolution');
-  t.make(result, shape, last ? channelsLast(shape) : stridesOf(shape), op);
+  t.make(result, shape, last ? channelsLastStrides(shape) : stridesOf(shape), op);
 };
 
 /** [n, heads, tokens, d], kept as [n, tokens, heads, d]. */
@@ -475,7 +473,7 @@ export function traceCalls({ calls, leaves, constants, outputs }: LoweredGraph):
   const tracer = new Tracer();
   for (const { value, shape, source } of leaves) {
     const isKernel = source === 'parameter' && shape.length === 4;
-    tracer.leaf(value, shape, isKernel ? channelsLast(shape) : undefined);
+    tracer.leaf(value, shape, isKernel ? channelsLastStrides(shape) : undefined);
   }
   for (const { value, shape } of constants) tracer.leaf(value, shape);
   const kept = new Set(outputs.map(({ value }) => value.id));

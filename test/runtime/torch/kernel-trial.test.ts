@@ -4,7 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { OutOfMemoryError } from '../../../src/runtime/executor.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
-import { tryKernel, usefulKernels } from '../../../src/runtime/torch/kernel-trial.ts';
+import { tryGraph } from '../../../src/runtime/torch/graph-trial.ts';
+import {
+  kernelTrialGraph,
+  tryKernel,
+  usefulKernels,
+} from '../../../src/runtime/torch/kernel-trial.ts';
 import type { KernelLauncher } from '../../../src/runtime/torch/kernels/kernel.ts';
 import { type OwnKernel, ownKernels } from '../../../src/runtime/torch/rules/rule.ts';
 import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
@@ -43,6 +48,16 @@ describe.skipIf(missing !== undefined)(suite, () => {
     expect(launcher.entries).toContain(kernel);
     if (kernel !== 'pointwise') expect(launcher.entries).toContain(`${kernel}Grad`);
   });
+
+  test.each([...ownKernels])(
+    '%s is tried on values of which none leaves the range of f16',
+    (kernel) => {
+      const { target, ...rest } = place(hostLauncher());
+      const graph = kernelTrialGraph(kernel, { images: 8, side: 64, channels: 64 });
+      const { results } = tryGraph({ ...rest, target: { ...target, compute: 'f16' } }, graph);
+      for (const values of results) expect(Array.from(values).every(Number.isFinite)).toBe(true);
+    },
+  );
 
   test('where there is no room for all images, fewer are tried', () => {
     const launcher = hostLauncher();

@@ -1,7 +1,7 @@
 /** @file Elementwise operations and activations in ATen. */
 
 import type { Node } from '../../../graph/ops.ts';
-import type { Shape } from '../../../tensor/shape.ts';
+import { channelsLastStrides } from '../device-memory.ts';
 import { type Argument, type TorchEmitter, tensor, text, type Value } from '../torch-emitter.ts';
 import { accumulated } from './linear-algebra.ts';
 import type { LoweringContext, LoweringRules } from './rule.ts';
@@ -56,9 +56,6 @@ const gradient =
     );
   };
 
-/** The strides of an image with its channels innermost. */
-const imageStrides = ([, c, h, w]: Shape): Shape => [c! * h! * w!, 1, w! * c!, c!];
-
 /** Whether images change between the layouts of convolutions and of norms here. */
 const changesLayout = ({ target }: LoweringContext, x: Node) =>
   target.channelsLast && !target.normsTakeChannelsLast && x.shape.length === 4;
@@ -69,7 +66,7 @@ const silu: LoweringRules<'silu'>['silu'] = (context, node) => {
   const [x] = node.inputs;
   if (!changesLayout(context, x)) return unary('silu')(context, node);
   const value = asIs(x);
-  const out = emitter.allocate(x.shape, value.dtype, imageStrides(x.shape));
+  const out = emitter.allocate(x.shape, value.dtype, channelsLastStrides(x.shape));
   return emitter.write('silu', 'out', [tensor(value)], out);
 };
 

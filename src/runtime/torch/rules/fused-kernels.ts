@@ -17,15 +17,10 @@ import {
 import { layerNormGradLaunch, layerNormLaunch } from '../kernels/layer-norm.ts';
 import { pointwiseLaunch } from '../kernels/pointwise.ts';
 import { tensor, type Value, whole } from '../torch-emitter.ts';
+import { matrixShape } from './linear-algebra.ts';
 import type { LoweringContext } from './rule.ts';
 
 type Of<K extends FusedKernel['kind']> = FusedKernel & { readonly kind: K };
-
-/** Rows and columns of [.., columns]. */
-const rowsOf = ({ shape }: Node): [rows: number, columns: number] => [
-  sizeOf(shape) / shape.at(-1)!,
-  shape.at(-1)!,
-];
 
 /** The value in the compute type, row-major or, of an image, with its channels innermost. */
 function arranged({ emitter, codes, asCompute }: LoweringContext, node: Node): Value {
@@ -47,14 +42,16 @@ const floats = (size: number) => ({ shape: [size], dtype: 'f32' }) as const;
 
 function geglu(context: LoweringContext, node: Node, { projected }: Of<'geglu'>): Value {
   const { emitter, target } = context;
-  const launch = gegluLaunch(target.compute, ...rowsOf(node));
+  const launch = gegluLaunch(target.compute, ...matrixShape(node));
   return emitter.launch(launch, [arranged(context, projected)], [like(context, node)])[0]!;
 }
 
 function gegluGrad(context: LoweringContext, node: Node, kernel: Of<'gegluGrad'>): Value {
   const { emitter, target } = context;
   const { projected, ct, again } = kernel;
-  const launch = gegluGradLaunch(target.compute, ...rowsOf(ct), { again: again !== undefined });
+  const launch = gegluGradLaunch(target.compute, ...matrixShape(ct), {
+    again: again !== undefined,
+  });
   const [gradient, value] = emitter.launch(
     launch,
     [arranged(context, projected), arranged(context, ct)],
@@ -168,7 +165,7 @@ function layerNorm(context: LoweringContext, node: Node, { norm, sum }: Of<'laye
   const { emitter, target, asCompute } = context;
   const [x, scale, bias] = norm.inputs;
   const { epsilon } = norm.attrs;
-  const size = rowsOf(node);
+  const size = matrixShape(node);
   const terms = (sum?.inputs ?? [x]).map((term: Node) => arranged(context, term));
   const perRow = floats(size[0]);
   const results = emitter.launch(
@@ -187,7 +184,7 @@ function layerNormGrad(context: LoweringContext, node: Node, kernel: Of<'layerNo
   const { grad, rest, again } = kernel;
   const [x, scale, ct] = grad.inputs;
   const { epsilon } = grad.attrs;
-  const size = rowsOf(x);
+  const size = matrixShape(x);
   const value = arranged(context, x);
   const factor = context.asCompute(scale);
   const perRow = floats(size[0]);

@@ -23,7 +23,7 @@ function reshaped(emitter: TorchEmitter, x: Value, from: Shape, to: Shape): Valu
 }
 
 /** [.., c] as a matrix [rows, c]. */
-const matrixShape = ({ shape }: Node): Shape => {
+export const matrixShape = ({ shape }: Node): readonly [rows: number, columns: number] => {
   const columns = shape.at(-1)!;
   return [sizeOf(shape) / columns, columns];
 };

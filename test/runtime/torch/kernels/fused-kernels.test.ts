@@ -10,18 +10,10 @@ import { type Shape, sizeOf } from '../../../../src/tensor/shape.ts';
 import { f32 } from '../../../../src/tensor/tensor.ts';
 import { noParameters, torchMissing } from '../../../helpers/executors.ts';
 import { compilerMissing, hostLauncher } from '../../../helpers/host-kernels.ts';
+import { scattered } from '../../../helpers/scattered.ts';
 
 const missing = torchMissing ?? compilerMissing;
 const suite = missing === undefined ? 'own kernels' : `own kernels (skipped: ${missing})`;
-
-/** Values around `offset` without a pattern that matters. */
-function scattered(shape: Shape, seed: number, offset = 0) {
-  const data = new Float32Array(sizeOf(shape));
-  for (let i = 0; i < data.length; i++) {
-    data[i] = offset + ((Math.imul(i + 1 + seed * 7919, 0x9e3779b1) >>> 8) / 2 ** 23 - 1) * 2;
-  }
-  return f32(shape, data);
-}
 
 interface Case {
   readonly name: string;
@@ -134,7 +126,8 @@ async function outputsOf(graph: Graph, { inputs }: Case, compute: Precision, own
   try {
     const executable = await executor.compile(graph);
     const feeds = Object.entries(inputs).map(
-      ([name, { shape, offset }], i) => [name, scattered(shape, i, offset)] as const,
+      ([name, { shape, offset }], i) =>
+        [name, f32(shape, scattered(sizeOf(shape), i, offset))] as const,
     );
     // Twice: what the first run left behind must not matter.
     await executable.run(Object.fromEntries(feeds));

@@ -22,15 +22,9 @@ import { f32 } from '../../../../src/tensor/tensor.ts';
 import { noParameters } from '../../../helpers/executors.ts';
 import { compilerMissing, hostLauncher } from '../../../helpers/host-kernels.ts';
 import { runKernel } from '../../../helpers/host-memory.ts';
+import { scattered } from '../../../helpers/scattered.ts';
 
 const epsilon = 1e-5;
-
-/** Values in ±2 around `offset` without a pattern that matters. */
-const scattered = (size: number, seed: number, offset = 0) =>
-  Float32Array.from(
-    { length: size },
-    (_, i) => offset + ((Math.imul(i + 1 + seed * 7919, 0x9e3779b1) >>> 8) / 2 ** 23 - 1) * 2,
-  );
 
 type Values = Readonly<Record<string, { readonly shape: Shape; readonly data: Float32Array }>>;
 
