@@ -7,7 +7,8 @@ import { KernelParameters } from '../../src/runtime/torch/kernels/kernel-paramet
 const addressOf = (block: unknown) =>
   Number(koffi.address(block as Parameters<typeof koffi.address>[0]));
 
-const memory = {
+/** What launches need of libtorch. */
+export const hostMemory = {
   allocateCells: (count: number) => addressOf(koffi.alloc('uint64_t', count)),
   freeCells: (address: number) => koffi.free(BigInt(address)),
   view: (address: number, bytes: number) => koffi.view(BigInt(address), bytes),
@@ -26,8 +27,8 @@ interface HostFloats {
 }
 
 function hostFloats(size: number): HostFloats {
-  const address = memory.allocateCells(Math.ceil(size / 2));
-  return { address, values: new Float32Array(memory.view(address, 4 * size), 0, size) };
+  const address = hostMemory.allocateCells(Math.ceil(size / 2));
+  return { address, values: new Float32Array(hostMemory.view(address, 4 * size), 0, size) };
 }
 
 /** Runs a kernel once. @returns copies of its results, of the given sizes */
@@ -44,12 +45,12 @@ export function runKernel(
   });
   const results = sizes.map(hostFloats);
   const tensors = [...given, ...results];
-  const parameters = new KernelParameters(memory, launch, tensors.length);
+  const parameters = new KernelParameters(hostMemory, launch, tensors.length);
   const begin = launcher.prepare(launch, parameters.address);
   for (const [i, { address }] of tensors.entries()) parameters.set(i, address);
   begin();
   const copies = results.map(({ values }) => values.slice());
   parameters.dispose();
-  for (const { address } of tensors) memory.freeCells(address);
+  for (const { address } of tensors) hostMemory.freeCells(address);
   return copies;
 }

@@ -44,10 +44,11 @@ test('numbers that only the chain reads are computed in it, others are read', ()
   const [rate, limit] = [g.input('rate', []), g.input('limit', [1])];
   const own = g.mul(rate, g.constant(2));
   const shared = g.sqrt(rate);
-  const y = g.add(g.mul(x, own), g.mul(g.mul(x, shared), limit));
-  const [chain] = findPointwise(g.build({ y, shared }), nothing);
+  const elsewhere = g.exp(rate);
+  const y = g.add(g.mul(x, own), g.mul(g.mul(g.mul(x, shared), limit), elsewhere));
+  const [chain] = findPointwise(g.build({ y, shared, again: g.sub(elsewhere, limit) }), nothing);
   expect(chain!.scalars).toEqual([own]);
-  expect(new Set(chain!.inputs)).toEqual(new Set([x, rate, limit, shared]));
+  expect(new Set(chain!.inputs)).toEqual(new Set([x, rate, limit, shared, elsewhere]));
   expect(chain!.outputs).toEqual([y]);
 });
 
