@@ -2,6 +2,7 @@
 
 import type { AttentionAttrs, Node } from '../../../graph/ops.ts';
 import {
+  type Argument,
   flag,
   flags,
   float,
@@ -59,23 +60,27 @@ const cpuKernel: Kernel = {
 };
 
 /**
- * Of what flash and cuDNN give: logsumexp, the cumulative lengths of q and k, which only batches of
- * several lengths have, and two tensors about the dropout.
+ * Flash and cuDNN give the output, logsumexp, cumulative lengths of q and k, which only batches of several
+ * lengths have, lengths of q and k, two tensors about the dropout, and a mask for debugging. Of these
+ * the gradient wants logsumexp, the cumulative lengths and the two tensors.
  */
-const savedBy = (results: readonly (Value | null)[]): Value[] =>
-  [1, 2, 3, 6, 7].map((i) => results[i]!);
+function fusedForward(
+  { emitter }: LoweringContext,
+  op: string,
+  heads: Heads,
+  options: readonly Argument[],
+): ReturnType<Kernel['forward']> {
+  const { dtype } = heads[0];
+  const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
+  const results = emitter.emitNative('cuda', op, [...heads.map(tensor), ...options], types);
+  return { out: results[0]!, saved: [1, 2, 3, 6, 7].map((i) => results[i]!) };
+}
 
 /** Flash attention on NVIDIA GPUs from Ampere on: 16-bit floats, heads of at most 256 channels. */
 const flashKernel: Kernel = {
-  forward: ({ emitter }, heads, { causal, scale }) => {
+  forward: (context, heads, { causal, scale }) => {
     const options = [noDropout, flag(causal), flag(false), some(float(scale))];
-    // Output, logsumexp, cumulative lengths of q and k, lengths of q and k, two tensors about the
-    // dropout, a mask for debugging.
-    const { dtype } = heads[0];
-    const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
-    const op = '_scaled_dot_product_flash_attention';
-    const results = emitter.emitNative('cuda', op, [...heads.map(tensor), ...options], types);
-    return { out: results[0]!, saved: savedBy(results) };
+    return fusedForward(context, '_scaled_dot_product_flash_attention', heads, options);
   },
   backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
     const [logsumexp, cumulativeQ, cumulativeK, ...dropout] = saved.map(tensor);
@@ -96,14 +101,10 @@ const flashKernel: Kernel = {
 
 /** cuDNN's attention on NVIDIA GPUs: 16-bit floats, heads of at most 128 channels. */
 const cudnnKernel: Kernel = {
-  forward: ({ emitter }, heads, { causal, scale }) => {
+  forward: (context, heads, { causal, scale }) => {
     // No bias; logsumexp, which the gradient needs; nothing for debugging.
     const options = [none, flag(true), noDropout, flag(causal), flag(false), some(float(scale))];
-    const { dtype } = heads[0];
-    const types = [dtype, 'f32', 'i32', 'i32', null, null, 'i64', 'i64', dtype] as const;
-    const op = '_scaled_dot_product_cudnn_attention';
-    const results = emitter.emitNative('cuda', op, [...heads.map(tensor), ...options], types);
-    return { out: results[0]!, saved: savedBy(results) };
+    return fusedForward(context, '_scaled_dot_product_cudnn_attention', heads, options);
   },
   backward: ({ emitter }, heads, { out, saved }, ct, { causal, scale, queries, keys }) => {
     const [logsumexp, cumulativeQ, cumulativeK, ...dropout] = saved.map(tensor);
