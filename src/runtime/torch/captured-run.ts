@@ -7,6 +7,7 @@
 import { compareRuns } from './agreement.ts';
 import type { GraphMaker, LaunchableGraph } from './graph-pool.ts';
 import type { Plan } from './plan.ts';
+import type { SideStream } from './side-stream.ts';
 
 /** Runs before a capture: who runs less often is not worth it. */
 const plainRuns = 2;
@@ -30,6 +31,8 @@ export interface CapturedRunOptions {
   readonly plan: Plan;
   readonly maker: GraphMaker;
   readonly state: RunState;
+  /** Where calls run beside others in the graph; one after the other unless given. */
+  readonly side?: SideStream | undefined;
   /** Whether it reads weights. */
   readonly isNetwork?: boolean;
   /** Told once why a plan is not captured. */
@@ -62,6 +65,7 @@ export class CapturedRun {
   /** A run call by call, which shows what a launch of the graph has to give. */
   async #captureRun(): Promise<void> {
     const { plan, maker, state } = this.#options;
+    const side = plan.hasSideCalls ? this.#options.side : undefined;
     const saved = state.save();
     try {
       await plan.run();
@@ -71,12 +75,18 @@ export class CapturedRun {
         return;
       }
       saved.restore();
-      const made = maker.capture(() => {
+      const work = () => {
         // Of a run before, also of one that was only captured.
         plan.clear();
         plan.clearResults();
-        plan.runAtOnce();
-      });
+        plan.runAtOnce(side);
+      };
+      if (side) {
+        // libtorch makes work space for a stream when it is first used, which must not be the graph's.
+        work();
+        saved.restore();
+      }
+      const made = maker.capture(work);
       if (typeof made !== 'string') {
         this.#graph = made;
         made.launch();

@@ -20,7 +20,15 @@ const notReady = 600;
 /** CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH, with which PyTorch instantiates its graphs. */
 const autoFreeOnLaunch = 1;
 
+/**
+ * Priorities of streams: the lower number goes first (cuStreamCreateWithPriority). Graphs keep them for their
+ * kernels.
+ */
+const first = -1;
+const last = 0;
+
 /** Handles, which are addresses. */
+export type CudaStream = number;
 export type CudaEvent = number;
 export type CudaGraph = number;
 export type CudaExecutable = number;
@@ -32,7 +40,9 @@ export class CudaDriver {
   readonly #library: TorchLibrary;
   readonly #driver: LibraryHandle;
   readonly #functions = new Map<string, ReturnType<LibraryHandle['func']>>();
-  readonly #stream: number;
+  readonly #index: number;
+  /** Where libtorch computes. */
+  readonly stream: CudaStream;
   readonly #launch: ReturnType<LibraryHandle['func']>;
 
   /**
@@ -46,9 +56,14 @@ export class CudaDriver {
     this.#launch = this.#driver.func(
       'int cuLaunchKernel(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, uint64_t, uint64_t)',
     );
+    this.#index = index;
     this.#chooseDevice(index);
-    this.#stream = this.#made('cuStreamCreate(uint64_t, uint32_t)', nonBlocking);
-    if (!this.#offer(index)) throw new Error('libtorch takes no stream of ours');
+    this.stream = this.#madeStream(first);
+    if (this.#offer(this.stream) === undefined) throw new Error('libtorch takes no stream of ours');
+  }
+
+  #madeStream(priority: number): CudaStream {
+    return this.#made('cuStreamCreateWithPriority(uint64_t, uint32_t, int)', nonBlocking, priority);
   }
 
   /** Makes the device's context this thread's, for all calls to the driver. */
@@ -62,25 +77,57 @@ export class CudaDriver {
     if (device !== index) throw new Error(`the driver's device is ${device}, not ${index}`);
   }
 
-  /** Makes the stream libtorch's own. @returns whether it takes it */
-  #offer(index: number): boolean {
+  /**
+   * Makes a stream libtorch's own. @returns what makes the one before it so again; undefined where libtorch
+   * does not take it
+   */
+  #offer(stream: CudaStream): (() => void) | undefined {
     const library = this.#library;
     const set = library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
-    if (set) return set(this.#stream, index) === 0;
+    if (set) {
+      if (set(stream, this.#index) !== 0) return undefined;
+      return () => set(this.stream, this.#index);
+    }
     const guard = library.allocateCells(1);
     const put = library.find(
       'int aoti_torch_create_cuda_stream_guard(uint64_t, int32_t, uint64_t)',
     );
-    return put?.(this.#stream, index, guard) === 0;
+    const remove = library.find('int aoti_torch_delete_cuda_stream_guard(uint64_t)');
+    if (put?.(stream, this.#index, guard) !== 0) return undefined;
+    return () => {
+      remove?.(Number(new BigUint64Array(library.view(guard, 8))[0]));
+      library.freeCells(guard);
+    };
+  }
+
+  /** A stream beside libtorch's, behind which it stands back. */
+  createStream(): CudaStream {
+    return this.#madeStream(last);
+  }
+
+  /** What libtorch begins meanwhile, it begins on this stream. */
+  computeOn(stream: CudaStream, work: () => void): void {
+    const goBack = this.#offer(stream);
+    if (!goBack) throw new Error('internal: libtorch takes no second stream');
+    try {
+      work();
+    } finally {
+      goBack();
+    }
   }
 
   createEvent(): CudaEvent {
     return this.#made('cuEventCreate(uint64_t, uint32_t)', withoutTiming);
   }
 
-  /** The event happens when all that was begun on the stream is done. */
-  record(event: CudaEvent): void {
-    this.#must('cuEventRecord(uint64_t, uint64_t)', event, this.#stream);
+  /** The event happens when all that was begun on the stream is done; libtorch's unless given. */
+  record(event: CudaEvent, stream: CudaStream = this.stream): void {
+    this.#must('cuEventRecord(uint64_t, uint64_t)', event, stream);
+  }
+
+  /** What is begun on the stream from now on waits until what was recorded has happened. */
+  waitFor(event: CudaEvent, stream: CudaStream): void {
+    this.#must('cuStreamWaitEvent(uint64_t, uint64_t, uint32_t)', stream, event, 0);
   }
 
   /** Whether what was recorded last has happened. @throws for an error of the work before it */
@@ -96,23 +143,23 @@ export class CudaDriver {
 
   /** Waits for all that was begun on the stream. */
   synchronize(): void {
-    this.#must('cuStreamSynchronize(uint64_t)', this.#stream);
+    this.#must('cuStreamSynchronize(uint64_t)', this.stream);
   }
 
   /** Begins to gather what is begun on the stream, instead of doing it. @returns whether it does */
   beginCapture(): boolean {
-    return this.#call('cuStreamBeginCapture_v2(uint64_t, int)', this.#stream, relaxed) === 0;
+    return this.#call('cuStreamBeginCapture_v2(uint64_t, int)', this.stream, relaxed) === 0;
   }
 
   /** Whether something was done since that cannot be captured. */
   isCaptureBroken(): boolean {
-    const status = this.#tried('cuStreamIsCapturing(uint64_t, uint64_t)', this.#stream);
+    const status = this.#tried('cuStreamIsCapturing(uint64_t, uint64_t)', this.stream);
     return status === undefined || status === invalidated;
   }
 
   /** Ends a capture, a broken one as well. @returns what was gathered; undefined where it was broken */
   endCapture(): CudaGraph | undefined {
-    return this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', this.#stream);
+    return this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', this.stream);
   }
 
   /** Makes a graph ready to be launched; undefined where the driver cannot. */
@@ -122,7 +169,7 @@ export class CudaDriver {
   }
 
   launch(executable: CudaExecutable): void {
-    this.#must('cuGraphLaunch(uint64_t, uint64_t)', executable, this.#stream);
+    this.#must('cuGraphLaunch(uint64_t, uint64_t)', executable, this.stream);
   }
 
   /** A function of machine code for this device, which stays loaded. @throws where it is not that */
@@ -143,19 +190,7 @@ export class CudaDriver {
     block: number,
     parameters: number,
   ): void {
-    const status = this.#launch(
-      made,
-      columns,
-      rows,
-      1,
-      block,
-      1,
-      1,
-      0,
-      this.#stream,
-      parameters,
-      0,
-    );
+    const status = this.#launch(made, columns, rows, 1, block, 1, 1, 0, this.stream, parameters, 0);
     if (status !== 0) throw failure('cuLaunchKernel', status);
   }
 

@@ -12,12 +12,15 @@ import { cudaLauncher } from './kernels/cuda-launcher.ts';
 import type { KernelLauncher } from './kernels/kernel.ts';
 import { openCompiler } from './kernels/nvrtc.ts';
 import type { ComputeType } from './rules/rule.ts';
+import { SideStream } from './side-stream.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
 export interface CudaSupport {
   readonly events: CudaDriver;
   /** Absent where graphs are not wanted or cannot be captured. */
   readonly graphs: GraphPool | undefined;
+  /** Where graphs have work beside their main stream. */
+  readonly side: SideStream | undefined;
   /** Absent where kernels of our own are not wanted or cannot be compiled. */
   readonly launcher: KernelLauncher | undefined;
   /** Notes that a graph is run call by call, and why; each reason once. */
@@ -39,6 +42,7 @@ export interface CudaSupportOptions {
 interface DeviceSupport {
   readonly driver: CudaDriver | Error;
   readonly pool: GraphPool | Error;
+  readonly side: SideStream | Error;
   readonly launcher: KernelLauncher | Error;
 }
 
@@ -68,9 +72,10 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
     driver instanceof Error
       ? driver
       : attempt(() => new GraphPool(library, driver, () => memory.releaseCache()));
+  const side = driver instanceof Error ? driver : attempt(() => new SideStream(library, driver));
   const launcher =
     driver instanceof Error ? driver : attempt(() => openLauncher(library, driver, device));
-  const support = { driver, pool, launcher };
+  const support = { driver, pool, side, launcher };
   devices.set(device.index, support);
   return support;
 }
@@ -91,7 +96,7 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   };
   // f32 means f32: cuBLAS and cuDNN would round factors to 10 bits (NVIDIA's name for it, read by both).
   if (compute === 'f32') process.env['NVIDIA_TF32_OVERRIDE'] ??= '0';
-  const { driver, pool, launcher } = supportOf(library, device);
+  const { driver, pool, side, launcher } = supportOf(library, device);
   if (driver instanceof Error) {
     once(`${deviceText(device)}: the host waits for each step, since ${driver.message}`);
     return undefined;
@@ -108,6 +113,7 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   return {
     events: driver,
     graphs,
+    side: side instanceof Error ? undefined : side,
     launcher: fusedKernels && !(launcher instanceof Error) ? launcher : undefined,
     onRefused,
     onKernelRefused,

@@ -7,6 +7,8 @@ import type { Shape } from '../../tensor/shape.ts';
 import type { KernelLauncher } from './kernels/kernel.ts';
 import { KernelParameters } from './kernels/kernel-parameters.ts';
 import { doubleBits, nativeArgument } from './native-argument.ts';
+import { SideRun } from './side-run.ts';
+import type { SideStream } from './side-stream.ts';
 import { type Argument, type Call, readsOf, tensor, type Value } from './torch-emitter.ts';
 import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
@@ -69,6 +71,7 @@ export class Plan {
   readonly #launcher: KernelLauncher | undefined;
   readonly #allocate: PlanOptions['allocate'];
   readonly #parameters: KernelParameters[] = [];
+  readonly #beside: SideRun;
 
   constructor(library: TorchLibrary, options: PlanOptions) {
     const { calls, size, fixed, results, productSums, launcher, allocate } = options;
@@ -89,6 +92,7 @@ export class Plan {
     const last = new Map<number, number>();
     for (const [i, call] of calls.entries()) for (const { id } of readsOf(call)) last.set(id, i);
     this.#actions = calls.map((call, i) => this.#encode(call, i, last));
+    this.#beside = new SideRun(calls);
   }
 
   /** The handle in a register; 0 where there is none. */
@@ -112,9 +116,15 @@ export class Plan {
     return handle;
   }
 
-  /** All calls at once. */
-  runAtOnce(): void {
-    for (const action of this.#actions) action();
+  /** Whether there are calls that may run beside others. */
+  get hasSideCalls(): boolean {
+    return this.#beside.isUseful;
+  }
+
+  /** All calls at once; on a second stream, if one is given, those that may run beside others. */
+  runAtOnce(side?: SideStream): void {
+    if (side) this.#beside.run(this.#actions, side, (id) => this.get(id));
+    else for (const action of this.#actions) action();
   }
 
   /** All calls, letting the event loop turn now and then. */

@@ -296,11 +296,11 @@ class TorchExecutor implements Executor {
   }
 
   #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
-    const { graphs, onRefused } = this.#cuda ?? {};
+    const { graphs, side, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
     const state = this.#runState(plan, lowered);
     const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
-    const captured = new CapturedRun({ plan, maker: graphs, state, isNetwork, onRefused });
+    const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
     this.#captured.add(captured);
     return captured;
   }
