@@ -10,6 +10,7 @@ import {
   type Call,
   readsOf,
   resultsOf,
+  tensorsIn,
   type Value,
 } from '../src/runtime/torch/torch-emitter.ts';
 import type { TorchDType } from '../src/runtime/torch/torch-library.ts';
@@ -115,14 +116,10 @@ const elementwise = new Set([
   ...['subtract', 'to', 'clone'],
 ]);
 
-type Dispatch = Call & { readonly kind: 'dispatch' | 'native' };
+/** Those that write where they are told to. */
+const products = new Set(['mm', 'bmm']);
 
-/** The tensors of an argument. */
-function valuesIn(argument: Argument): Value[] {
-  if (argument.kind === 'tensor') return [argument.value];
-  if (argument.kind === 'some') return valuesIn(argument.argument);
-  return argument.kind === 'list' ? argument.items.flatMap(valuesIn) : [];
-}
+type Dispatch = Call & { readonly kind: 'dispatch' | 'native' };
 
 class Tracer {
   readonly kernels = new Map<string, number>();
@@ -228,14 +225,14 @@ class Tracer {
 
   run(call: Call): void {
     const before = this.#launches;
-    const read = new Set(readsOf(call).map(({ id }) => id));
-    const bytes = readsOf(call).reduce((sum, value) => {
-      return read.delete(value.id) ? sum + this.#bytesOf(value) : sum;
-    }, 0);
+    // Of what is written to, only a part is touched.
+    const { whole } = call as { readonly whole?: Value };
+    const read = new Set(readsOf(call).filter((value) => value !== whole));
+    const bytes = Array.from(read, (value) => this.#bytesOf(value)).reduce((a, b) => a + b, 0);
     this.#apply(call);
     // Views move nothing.
     if (this.#launches === before) return;
-    const written = resultsOf(call).filter(({ id }) => this.#values.has(id));
+    const written = whole ? [] : resultsOf(call).filter(({ id }) => this.#values.has(id));
     this.moved += written.reduce((sum, value) => sum + this.#bytesOf(value), bytes);
   }
 
@@ -266,7 +263,15 @@ class Tracer {
         );
         break;
       case 'write':
+        if (products.has(call.op)) {
+          for (const value of call.args.flatMap(tensorsIn))
+            this.factor(this.of(value), value.dtype);
+        }
         this.count(`${call.op} in place`);
+        this.same(call.result, this.of(call.whole));
+        break;
+      case 'place':
+        this.count('copy in place');
         this.same(call.result, this.of(call.whole));
         break;
       case 'launch':
@@ -289,7 +294,7 @@ class Tracer {
   }
 
   #dispatch({ op, args, results }: Dispatch): void {
-    const inputs = args.flatMap(valuesIn);
+    const inputs = args.flatMap(tensorsIn);
     if (elementwise.has(op)) {
       this.elementwise(op, inputs, results[0]!);
       return;
@@ -355,11 +360,14 @@ const matmul: Rule = (t, { op, result, inputs: [a, b] }) => {
   t.make(result, shape, stridesOf(shape), op);
 };
 
+/** Tensors that one launch joins (aten/src/ATen/native/cuda/Shape.cu). */
+const joinedAtOnce = 128;
+
 const cat: Rule = (t, { op, args, result, inputs }) => {
   const axis = wholeIn(args[1]);
   const total = inputs.reduce((sum, { shape }) => sum + shape[axis]!, 0);
   const shape = inputs[0]!.shape.with(axis, total);
-  t.count(op);
+  t.count(op, Math.ceil(inputs.length / joinedAtOnce));
   t.make(result, shape, inputs.every(isImage) ? channelsLastStrides(shape) : stridesOf(shape), op);
 };
 

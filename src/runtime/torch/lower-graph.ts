@@ -12,6 +12,7 @@ import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-f
 import { type Shape, stridesOf } from '../../tensor/shape.ts';
 import { type FusedKernels, findFusedKernels } from './find-fused-kernels.ts';
 import { findPlacedResults, type PlacedResults } from './find-placed-results.ts';
+import { JoinedValues } from './joined-values.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
@@ -87,6 +88,7 @@ class Lowering implements LoweringContext {
   readonly #fused: FusedProducts;
   readonly #kernels: FusedKernels;
   readonly #placed: PlacedResults;
+  readonly #joined: JoinedValues;
 
   constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
@@ -94,6 +96,7 @@ class Lowering implements LoweringContext {
     this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
     this.#kernels = findFusedKernels(graph, target, this.#fused);
     this.#placed = findPlacedResults(graph);
+    this.#joined = new JoinedValues(this.emitter, this.#placed);
   }
 
   /** All nodes, in order but for those that wait for another one. */
@@ -111,8 +114,12 @@ class Lowering implements LoweringContext {
     // Constants are made in the type that they are wanted in.
     if (node.op === 'constant' || this.#fused.absorbed.has(node)) return;
     if (this.#kernels.absorbed.has(node)) return;
-    // The parts of a concatenation may have been written to it.
-    if (this.#values.has(node)) return;
+    if (this.#values.has(node) || this.#joined.isPassed(node)) return;
+    const joined = this.#joined.finish(node, this.asIs);
+    if (joined) {
+      this.define(node, joined);
+      return;
+    }
     const kernel = this.#kernels.byNode.get(node);
     if (kernel) this.define(node, fusedValue(this, node, kernel));
     else if (this.#kernels.withoutBias.has(node))
@@ -165,18 +172,7 @@ class Lowering implements LoweringContext {
     return node.shape.map((_, axis) => strides[perm.indexOf(axis)]!);
   };
 
-  writeJoined: LoweringContext['writeJoined'] = (node, op, overload, args, dtype) => {
-    const destination = this.#placed.destinations.get(node);
-    if (!destination) return undefined;
-    const { whole, start } = destination;
-    const { axis } = whole.attrs;
-    const buffer = this.#values.get(whole) ?? this.emitter.allocate(whole.shape, dtype);
-    const part = [tensor(buffer), integer(axis), integer(start), integer(node.shape[axis]!)];
-    const out = this.emitter.emit('narrow', part, { dtype: buffer.dtype });
-    const written = this.emitter.write(op, overload, args, out, buffer);
-    this.#values.set(whole, written);
-    return written;
-  };
+  writeJoined: LoweringContext['writeJoined'] = (...write) => this.#joined.write(...write);
 
   /** A row-major value for the host: f32 or i32. */
   fetched(node: Node): Value {

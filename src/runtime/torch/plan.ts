@@ -190,6 +190,8 @@ export class Plan {
         return this.#encodeLaunch(call, ends, last);
       case 'copy':
         return this.#encodeCopy(call, ends);
+      case 'place':
+        return this.#encodePlace(call, ends);
       case 'alias':
         return this.#placeTensor(call.of.id, this.#addressOf(call.result.id), ends);
     }
@@ -277,6 +279,24 @@ export class Plan {
       this.#cells[base + 2] = 1n;
       check(library, copy(stack), 'aten::copy_');
       this.#free(base);
+    };
+  }
+
+  /** As a copy; the register of the result takes over that of `whole`. */
+  #encodePlace(
+    { from, out, whole, result }: Call & { kind: 'place' },
+    ends: (id: number) => boolean,
+  ): Action {
+    if (!ends(whole.id))
+      throw new Error(`internal: value ${whole.id} is read after it is written to`);
+    const copy = this.#encodeCopy(
+      { kind: 'copy', from, to: out },
+      (id) => id !== whole.id && ends(id),
+    );
+    return () => {
+      copy();
+      this.#cells[result.id] = this.#cells[whole.id]!;
+      this.#cells[whole.id] = 0n;
     };
   }
 

@@ -115,6 +115,15 @@ export type Call =
       /** `whole` with what was written. */
       readonly result: Value;
     }
+  /** Writes a value, in whatever type, to `out`, which is all of `whole` or a view of it. */
+  | {
+      readonly kind: 'place';
+      readonly from: Value;
+      readonly out: Value;
+      readonly whole: Value;
+      /** `whole` with what was written. */
+      readonly result: Value;
+    }
   /** A kernel of ours, whose results are new. */
   | {
       readonly kind: 'launch';
@@ -144,6 +153,8 @@ export function readsOf(call: Call): readonly Value[] {
       return call.inputs;
     case 'write':
       return [...call.args.flatMap(tensorsIn), call.out, call.whole];
+    case 'place':
+      return [call.from, call.out, call.whole];
     case 'dispatch':
     case 'native':
       return call.args.flatMap(tensorsIn);
@@ -165,7 +176,8 @@ export function resultsOf(call: Call): readonly Value[] {
   }
 }
 
-function tensorsIn(argument: Argument): readonly Value[] {
+/** The values in an argument. */
+export function tensorsIn(argument: Argument): readonly Value[] {
   if (argument.kind === 'tensor') return [argument.value];
   if (argument.kind === 'some') return tensorsIn(argument.argument);
   return argument.kind === 'list' ? argument.items.flatMap(tensorsIn) : [];
@@ -278,6 +290,13 @@ export class TorchEmitter {
   write(op: string, overload: string, args: readonly Argument[], out: Value, whole = out): Value {
     const result = this.leaf(whole.dtype);
     this.calls.push({ kind: 'write', op, overload, args, out, whole, result });
+    return result;
+  }
+
+  /** A value, in whatever type, copied to `out`, a view of `whole`, which must not be read any more. */
+  place(from: Value, out: Value, whole: Value): Value {
+    const result = this.leaf(whole.dtype);
+    this.calls.push({ kind: 'place', from, out, whole, result });
     return result;
   }
 

@@ -50,15 +50,19 @@ export function accumulated(
 }
 
 export const linearAlgebraRules: LoweringRules<'matmul' | 'linear'> = {
-  matmul: ({ emitter, asCompute, orderOf }, node) => {
+  matmul: ({ emitter, asCompute, orderOf, writeJoined }, node) => {
     const { transposeA, transposeB } = node.attrs;
     const [x, y] = node.inputs.map((input: Node) => asCompute(input)) as [Value, Value];
     const a = transposeA ? swapped(emitter, x) : x;
     const b = transposeB ? swapped(emitter, y) : y;
+    const args = [tensor(a), tensor(b)];
+    const op = node.shape.length === 2 ? 'mm' : 'bmm';
+    const joined = writeJoined(node as Node, op, 'out', args, a.dtype);
+    if (joined) return joined;
     const strides = orderOf(node as Node);
     if (!strides) return product(emitter, a, b);
     const out = emitter.allocate(node.shape, a.dtype, strides);
-    return emitter.write('bmm', 'out', [tensor(a), tensor(b)], out);
+    return emitter.write('bmm', 'out', args, out);
   },
   linear: ({ emitter, asCompute, target }, { inputs: [x, weight, bias] }) =>
     emitter.emit(
