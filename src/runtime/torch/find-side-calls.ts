@@ -30,21 +30,23 @@ function shown(call: Call): { readonly of: Value; readonly result: Value } | und
     return views.has(call.op) && of && result ? { of, result } : undefined;
   }
   if (call.kind === 'alias') return call;
-  if (call.kind === 'write') return { of: call.whole, result: call.result };
+  if (call.kind === 'write' || call.kind === 'place')
+    return { of: call.whole, result: call.result };
   return call.kind === 'accumulate' ? { of: call.into, result: call.result } : undefined;
 }
 
 /** The value that a call writes over. */
 function writtenOver(call: Call): Value | undefined {
-  if (call.kind === 'write') return call.whole;
+  if (call.kind === 'write' || call.kind === 'place') return call.whole;
   if (call.kind === 'accumulate') return call.into;
   return call.kind === 'copy' ? call.to : undefined;
 }
 
 /** What a call reads for its values, not to write there. */
 function contentsOf(call: Call): readonly Value[] {
-  // Its arguments, before `out` and `whole`.
-  return call.kind === 'write' ? readsOf(call).slice(0, -2) : readsOf(call);
+  // Behind its arguments are `out` and `whole`.
+  const writes = call.kind === 'write' || call.kind === 'place';
+  return writes ? readsOf(call).slice(0, -2) : readsOf(call);
 }
 
 /** Values whose elements matter to somebody: others only say where something is written. */
@@ -111,8 +113,8 @@ export function findSideCalls(calls: readonly Call[]): SideCalls {
       continue;
     }
     // Other parts of what they write may be written meanwhile.
-    const spoils =
-      over !== undefined && (read.has(over) || (written.has(over) && call.kind !== 'write'));
+    const isPart = call.kind === 'write' || call.kind === 'place';
+    const spoils = over !== undefined && (read.has(over) || (written.has(over) && !isPart));
     if (!spoils && !reads[i]!.some((memory) => written.has(memory))) continue;
     joins.add(i);
     read.clear();
