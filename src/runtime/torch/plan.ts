@@ -4,6 +4,7 @@
  */
 
 import type { Shape } from '../../tensor/shape.ts';
+import { slotsOf } from './call-slots.ts';
 import type { KernelLauncher } from './kernels/kernel.ts';
 import { KernelParameters } from './kernels/kernel-parameters.ts';
 import { doubleBits, nativeArgument } from './native-argument.ts';
@@ -19,9 +20,6 @@ const cellBytes = 8;
 const patience = 40;
 /** Calls between two looks at the clock. */
 const callsAtOnce = 16;
-
-/** Arguments of `aten::copy_`: to, from, and whether the host goes on at once. */
-const copyArguments = 3;
 
 export interface PlanOptions {
   readonly calls: readonly Call[];
@@ -44,19 +42,6 @@ type Action = () => void;
 
 /** The 8 bytes of a whole number in two's complement. */
 const wholeBits = (value: number) => BigInt.asUintN(64, BigInt(value));
-/** Cells of the stack that a call needs. */
-function slotsOf(call: Call): number {
-  switch (call.kind) {
-    case 'dispatch':
-      return Math.max(call.args.length, call.results.length);
-    case 'native':
-      return call.args.length + call.results.length;
-    case 'write':
-      return call.args.length + 1;
-    default:
-      return copyArguments;
-  }
-}
 
 export class Plan {
   readonly #library: TorchLibrary;
