@@ -11,6 +11,8 @@ export interface ExecutorOptions {
   readonly precision?: string | undefined;
   /** Of torch on CUDA: launches captured graphs; true unless given. */
   readonly cudaGraphs?: boolean | undefined;
+  /** Of captured graphs: computes gradients of factors beside what follows; true unless given. */
+  readonly sideStream?: boolean | undefined;
   /** Of torch on CUDA: norms and GEGLU by kernels of our own, where faster; true unless given. */
   readonly fusedKernels?: boolean | undefined;
   /** Of torch: images and kernels row-major, whatever is faster. */
@@ -30,13 +32,14 @@ async function torchExecutor(
 ): Promise<Executor> {
   const { createTorchExecutor } = await import('../src/runtime/torch/torch-executor.ts');
   const { device, threads, precision, rowMajor = false } = options;
-  const { cudaGraphs = true, fusedKernels = true } = options;
+  const { cudaGraphs = true, sideStream = true, fusedKernels = true } = options;
   const compute = precision as 'f32' | 'bf16' | 'f16' | undefined;
   return createTorchExecutor({
     parameters,
     device,
     threads,
     cudaGraphs,
+    sideStream,
     fusedKernels,
     ...(rowMajor ? { channelsLast: false } : {}),
     note: (text) => process.stdout.write(`note: ${text}\n`),

@@ -144,10 +144,10 @@ own_kernels() {
   done
 }
 
-# What single choices are worth: without captured graphs, without kernels of our own, row-major images,
-# waiting for each step.
+# What single choices are worth: without captured graphs, without a second stream in them, without kernels of
+# our own, row-major images, waiting for each step.
 choices() {
-  for choice in no-cuda-graphs no-fused-kernels row-major in-step; do
+  for choice in no-cuda-graphs no-side-stream no-fused-kernels row-major in-step; do
     # shellcheck disable=SC2086
     js bench/step $ours $counted --case "$batch_1" --no-phases --no-floor --$choice \
       --json "$out/step-$batch_1-$choice.json"

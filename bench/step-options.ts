@@ -14,6 +14,8 @@ const options = {
   precision: { type: 'string' },
   /** Of torch on CUDA: call by call, without captured graphs. */
   'no-cuda-graphs': { type: 'boolean', default: false },
+  /** Of captured graphs: all in one row, nothing beside it. */
+  'no-side-stream': { type: 'boolean', default: false },
   /** Of torch on CUDA: norms and GEGLU by libtorch's kernels alone. */
   'no-fused-kernels': { type: 'boolean', default: false },
   /** Of torch: images and kernels row-major, to see what the other order gains. */

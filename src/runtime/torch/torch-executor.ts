@@ -68,6 +68,8 @@ export interface TorchExecutorOptions extends TorchChoice {
   readonly fusedKernels?: boolean;
   /** On a CUDA device, graphs that run often are captured and launched as one; true unless given. */
   readonly cudaGraphs?: boolean;
+  /** In captured graphs, gradients of factors are computed beside what follows; true unless given. */
+  readonly sideStream?: boolean;
   /** Told, once for each reason, what of a device is not made use of, and why. */
   readonly note?: (text: string) => void;
 }
@@ -128,6 +130,7 @@ class TorchExecutor implements Executor {
   readonly #memory: DeviceMemory;
   readonly #launcher: KernelLauncher | undefined;
   readonly #cuda: CudaSupport | undefined;
+  readonly #hasSideStream: boolean;
   readonly #captured = new Set<CapturedRun>();
   readonly #freed = new FreedMemory();
   readonly #weights = new Map<string, number>();
@@ -135,12 +138,13 @@ class TorchExecutor implements Executor {
   readonly #executables = new Set<Executable>();
 
   constructor(options: TorchExecutorOptions) {
-    const { parameters, threads } = options;
+    const { parameters, threads, sideStream = true } = options;
     const { library, device, compute } = chooseTorch(options);
     this.#library = library;
     // at::set_num_threads; not part of the C functions, and not found on Windows.
     if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
     this.precision = compute;
+    this.#hasSideStream = sideStream;
     this.#parameters = joinedParameters(parameters);
     this.#device = device;
     const { kind } = device;
@@ -296,9 +300,10 @@ class TorchExecutor implements Executor {
   }
 
   #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
-    const { graphs, side, onRefused } = this.#cuda ?? {};
+    const { graphs, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
     const state = this.#runState(plan, lowered);
+    const side = this.#hasSideStream ? this.#cuda?.side : undefined;
     const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
     const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
     this.#captured.add(captured);
