@@ -8,11 +8,12 @@
 
 #define __global__
 #define __device__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // One block runs at a time.
 #define __shared__ static
 
 struct uint4 { unsigned x, y, z, w; };
+struct float2 { float x, y; };
 struct float4 { float x, y, z, w; };
 struct Index { int x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;

@@ -5,7 +5,7 @@ import type { FusedProducts } from '../../graph/passes/find-fused-products.ts';
 import { sameShape, sizeOf } from '../../tensor/shape.ts';
 import { findPointwise, type PointwiseChain } from './find-pointwise.ts';
 import { takesGeglu } from './kernels/geglu.ts';
-import { takesGroupNorm } from './kernels/group-norm.ts';
+import { takesGroupNorm } from './kernels/group-norm-blocks.ts';
 import { takesLayerNorm } from './kernels/layer-norm.ts';
 import type { LoweringTarget } from './rules/rule.ts';
 

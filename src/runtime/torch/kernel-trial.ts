@@ -58,8 +58,10 @@ const builds: { readonly [K in OwnKernel]: Build } = {
     return { x, y };
   },
   groupNorm: (g, { images, side, channels }) => {
-    // Images come from convolutions and go to them: in their layout.
-    const kernel = (name: string) => g.parameter(name, [channels, channels, 1, 1]);
+    // Images come from convolutions and go to them: in their layout. Sums of so many products as an image has
+    // channels are kept near one: the gradient, which goes through three, would leave the range of f16.
+    const kernel = (name: string) =>
+      g.scale(g.parameter(name, [channels, channels, 1, 1]), 1 / Math.sqrt(channels));
     const x = repeated(g, 'x', images, channels, side, side);
     const image = g.conv2d(x, kernel('before'));
     const normed = g.silu(g.groupNorm(image, ...perChannel(g, channels), groups, epsilon));

@@ -5,28 +5,23 @@
  */
 
 import type { ComputeType } from '../rules/rule.ts';
-import { type Launch, packWidth } from './kernel.ts';
+import {
+  type GroupNormSize,
+  groupNormBlock,
+  mostParts,
+  normedParts,
+  summedParts,
+} from './group-norm-blocks.ts';
+import { groupNormStart } from './group-norm-start.ts';
+import type { KernelScalar, Launch } from './kernel.ts';
 import { kernelSource } from './kernel-source.ts';
 
-/** Threads that a block has at least, if one row of packs is not more. */
-const wantedThreads = 256;
-const mostThreads = 1024;
-/** Shared memory that any block may have without asking. */
-const sharedBytes = 48 * 1024;
-/** Blocks that fill a large GPU. */
-const wantedBlocks = 1024;
-/** Parts of an image, whose sums each block of the second launch adds up. */
-const mostParts = 128;
-/** Threads that add up one group. */
-const mostAdders = 32;
-
-/** Images [images, channels, pixels]. */
-export interface GroupNormSize {
-  readonly images: number;
-  readonly channels: number;
-  readonly pixels: number;
-  readonly groups: number;
-}
+/** Packs of each image that a thread loads before it uses the first one; and where there are two or three images. */
+const batch = 4;
+const sumBatch = 2;
+/** Threads that share a multiprocessor's registers: 64 for each, and 80 where more is held of each channel. */
+const residentThreads = 1024;
+const residentSumThreads = 768;
 
 /** What the kernels add besides: SiLU after the norm, and another value to the gradient. */
 export interface GroupNormExtras {
@@ -46,81 +41,6 @@ export interface GroupNormTerms {
 
 const isSum = ({ image, perImage, perChannel }: GroupNormTerms) => image || perImage || perChannel;
 
-/** A thread has one pack of channels of every ROWS-th pixel of a part. */
-const start = `
-#define GROUP_CHANNELS (CHANNELS / GROUPS)
-#define ROW_PACKS (CHANNELS / WIDTH)
-
-struct Place { int channel, row, begin, end; long long image; };
-
-__device__ inline Place placeOf(int pixels, int partPixels) {
-  Place place;
-  place.channel = (threadIdx.x % ROW_PACKS) * WIDTH;
-  place.row = threadIdx.x / ROW_PACKS;
-  place.begin = blockIdx.x * partPixels + place.row;
-  place.end = min((int)(blockIdx.x + 1) * partPixels, pixels);
-  place.image = (long long)blockIdx.y * pixels * CHANNELS;
-  return place;
-}
-
-/** Sums of the groups of this part, from those of each thread's channels. */
-__device__ inline void writeSums(const float* first, const float* second, float* sums) {
-  __shared__ float byChannel[2][ROWS * CHANNELS];
-  __shared__ float byAdder[2][GROUPS * ADDERS];
-  for (int j = 0; j < WIDTH; j++) {
-    byChannel[0][threadIdx.x * WIDTH + j] = first[j];
-    byChannel[1][threadIdx.x * WIDTH + j] = second[j];
-  }
-  __syncthreads();
-  const int group = threadIdx.x / ADDERS;
-  if (group < GROUPS) {
-    float a = 0.0f, b = 0.0f;
-    for (int i = threadIdx.x % ADDERS; i < ROWS * GROUP_CHANNELS; i += ADDERS) {
-      const int at = i / GROUP_CHANNELS * CHANNELS + group * GROUP_CHANNELS + i % GROUP_CHANNELS;
-      a += byChannel[0][at];
-      b += byChannel[1][at];
-    }
-    byAdder[0][threadIdx.x] = a;
-    byAdder[1][threadIdx.x] = b;
-  }
-  __syncthreads();
-  if (threadIdx.x < GROUPS) {
-    float a = 0.0f, b = 0.0f;
-    for (int i = 0; i < ADDERS; i++) {
-      a += byAdder[0][threadIdx.x * ADDERS + i];
-      b += byAdder[1][threadIdx.x * ADDERS + i];
-    }
-    float* to = sums + (((long long)blockIdx.y * GROUPS + threadIdx.x) * gridDim.x + blockIdx.x) * 2;
-    to[0] = a;
-    to[1] = b;
-  }
-}
-
-/** Sums of the groups of the whole image, for the first GROUPS threads. */
-__device__ inline void readSums(const float* sums, float* first, float* second) {
-  __shared__ float byAdder[2][GROUPS * ADDERS];
-  const int group = threadIdx.x / ADDERS;
-  if (group < GROUPS) {
-    const float* from = sums + ((long long)blockIdx.y * GROUPS + group) * gridDim.x * 2;
-    float a = 0.0f, b = 0.0f;
-    for (int i = threadIdx.x % ADDERS; i < gridDim.x; i += ADDERS) {
-      a += from[2 * i];
-      b += from[2 * i + 1];
-    }
-    byAdder[0][threadIdx.x] = a;
-    byAdder[1][threadIdx.x] = b;
-  }
-  __syncthreads();
-  *first = *second = 0.0f;
-  if (threadIdx.x < GROUPS) {
-    for (int i = 0; i < ADDERS; i++) {
-      *first += byAdder[0][threadIdx.x * ADDERS + i];
-      *second += byAdder[1][threadIdx.x * ADDERS + i];
-    }
-  }
-}
-`;
-
 /** What an image is the sum of: terms of each channel are added to each pixel. */
 const termParameters = ({ image, perImage, perChannel }: GroupNormTerms) =>
   [
@@ -134,122 +54,128 @@ const termParameters = ({ image, perImage, perChannel }: GroupNormTerms) =>
 
 /** Deviations are taken from one element of each group, so that a large mean costs no digits. */
 const statistics = (terms: GroupNormTerms) => {
-  const added = (of: (array: string, offset: string) => string, at: string, channel: string) =>
+  const { image, perImage, perChannel } = terms;
+  const hasAddends = perImage || perChannel;
+  const ofChannel = (channel: string) =>
     [
-      terms.image && ` + ${of('other', at)}`,
-      terms.perImage && ` + ${of('ofImage', `(long long)blockIdx.y * CHANNELS + ${channel}`)}`,
-      terms.perChannel && ` + ${of('ofChannel', channel)}`,
+      perImage && `toFloat(ofImage[blockIdx.y * CHANNELS + ${channel}])`,
+      perChannel && `toFloat(ofChannel[${channel}])`,
     ]
       .filter(Boolean)
-      .join('');
-  const element = (array: string, at: string) => `toFloat(${array}[${at}])`;
-  const ofPack = (array: string) => `${array}Pack.at[j]`;
+      .join(' + ');
+  const total = (x: string, other: string, addend: string) =>
+    `rounded(${x}${image ? ` + ${other}` : ''}${hasAddends ? ` + (${addend})` : ''})`;
   return `
-extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormStatistics(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) groupNormStatistics(
     const T* __restrict__ x, ${termParameters(terms)}
-    float* __restrict__ sums, int pixels, int partPixels) {
+    float2* __restrict__ sums, int pixels, int partPixels) {
+  __shared__ float groupOffsets[SLICE_GROUPS];
   const Place place = placeOf(pixels, partPixels);
-  ${terms.perImage ? 'const Pack ofImagePack = load(ofImage + (long long)blockIdx.y * CHANNELS + place.channel);' : ''}
-  ${terms.perChannel ? 'const Pack ofChannelPack = load(ofChannel + place.channel);' : ''}
+  const T* from = x + place.at;
+  Bits held[BATCH];
+  loadBatch(held, from, place.left);
+  ${image ? 'const T* fromOther = other + place.at;\n  Bits heldOther[BATCH];\n  loadBatch(heldOther, fromOther, place.left);' : ''}
+  if (threadIdx.x < SLICE_GROUPS) {
+    const int channel = place.slice * SLICE + threadIdx.x * GROUP_CHANNELS;
+    const long long at = (long long)blockIdx.y * pixels * CHANNELS + channel;
+    groupOffsets[threadIdx.x] = ${total('toFloat(x[at])', 'toFloat(other[at])', ofChannel('channel'))};
+  }
+  ${perImage ? 'const Pack imagePack = load(ofImage + blockIdx.y * CHANNELS + place.channel);' : ''}
+  ${perChannel ? 'const Pack channelPack = load(ofChannel + place.channel);' : ''}
+  ${isSum(terms) ? 'T* to = total + place.at;' : ''}
+  __syncthreads();
   float offsets[WIDTH], first[WIDTH], second[WIDTH];
   for (int j = 0; j < WIDTH; j++) {
-    const int channel = (place.channel + j) / GROUP_CHANNELS * GROUP_CHANNELS;
-    offsets[j] = rounded(toFloat(x[place.image + channel])${added(element, 'place.image + channel', 'channel')});
+    offsets[j] = groupOffsets[groupInSlice(place, j)];
     first[j] = second[j] = 0.0f;
   }
-#pragma unroll 4
-  for (int pixel = place.begin; pixel < place.end; pixel += ROWS) {
-    const long long at = place.image + (long long)pixel * CHANNELS + place.channel;
-    Pack pack = load(x + at);
-    ${terms.image ? 'const Pack otherPack = load(other + at);' : ''}
-    ${
-      isSum(terms)
-        ? `for (int j = 0; j < WIDTH; j++) pack.at[j] = rounded(pack.at[j]${added(ofPack, '', '')});
-    store(total + at, pack);`
-        : ''
+  for (int left = place.left; left > 0; left -= BATCH * ROWS) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      if (i * ROWS >= left) continue;
+      Pack pack = unpacked(held[i]);
+      loadStep(held[i], from, i + BATCH, left);
+      ${image ? 'const Pack otherPack = unpacked(heldOther[i]);\n      loadStep(heldOther[i], fromOther, i + BATCH, left);' : ''}
+      ${
+        isSum(terms)
+          ? `for (int j = 0; j < WIDTH; j++) {
+        pack.at[j] = ${total('pack.at[j]', 'otherPack.at[j]', [perImage && 'imagePack.at[j]', perChannel && 'channelPack.at[j]'].filter(Boolean).join(' + '))};
+      }
+      store(to + i * STRIDE, pack);`
+          : ''
+      }
+      for (int j = 0; j < WIDTH; j++) {
+        const float d = pack.at[j] - offsets[j];
+        first[j] += d;
+        second[j] += d * d;
+      }
     }
-    for (int j = 0; j < WIDTH; j++) {
-      const float d = pack.at[j] - offsets[j];
-      first[j] += d;
-      second[j] += d * d;
-    }
+    from += BATCH * STRIDE;
+    ${image ? 'fromOther += BATCH * STRIDE;' : ''}
+    ${isSum(terms) ? 'to += BATCH * STRIDE;' : ''}
   }
-  writeSums(first, second, sums);
+  writeSums(place, first, second, sums);
 }
 `;
 };
 
 const forward = (silu: boolean) => `
-extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNorm(
-    const T* __restrict__ x, const float* __restrict__ sums,
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) groupNorm(
+    const T* __restrict__ x, const float2* __restrict__ sums,
     const T* __restrict__ scale, const T* __restrict__ bias, T* __restrict__ y,
-    float* __restrict__ means, float* __restrict__ rstds, float epsilon, int pixels, int partPixels) {
-  __shared__ float groupMeans[GROUPS], groupRstds[GROUPS];
+    float* __restrict__ means, float* __restrict__ rstds,
+    float epsilon, int pixels, int partPixels, int parts) {
+  // Of each group mean and reciprocal deviation.
+  __shared__ float2 norms[SLICE_GROUPS];
   const Place place = placeOf(pixels, partPixels);
-  const T* image = x + place.image;
-  float sum, squares;
-  readSums(sums, &sum, &squares);
-  if (threadIdx.x < GROUPS) {
+  const T* from = x + place.at;
+  T* to = y + place.at;
+  Bits held[BATCH];
+  loadBatch(held, from, place.left);
+  const Pack scales = load(scale + place.channel);
+  const Pack biases = load(bias + place.channel);
+  const int group = threadIdx.x / ADDERS;
+  const bool leads = group < SLICE_GROUPS && threadIdx.x % ADDERS == 0;
+  float offset = 0.0f;
+  if (leads) {
+    const int channel = place.slice * SLICE + group * GROUP_CHANNELS;
+    offset = toFloat(x[(long long)blockIdx.y * pixels * CHANNELS + channel]);
+  }
+  const float2 sum = readSums(place, sums, parts);
+  if (leads) {
     const float count = (float)pixels * GROUP_CHANNELS;
-    const float distance = sum / count;
-    const float mean = toFloat(image[threadIdx.x * GROUP_CHANNELS]) + distance;
-    const float rstd = rsqrtf(fmaxf(squares / count - distance * distance, 0.0f) + epsilon);
-    groupMeans[threadIdx.x] = mean;
-    groupRstds[threadIdx.x] = rstd;
-    if (blockIdx.x == 0) {
-      means[blockIdx.y * GROUPS + threadIdx.x] = mean;
-      rstds[blockIdx.y * GROUPS + threadIdx.x] = rstd;
+    const float distance = __fdividef(sum.x, count);
+    const float mean = offset + distance;
+    const float rstd = rsqrtf(fmaxf(__fdividef(sum.y, count) - distance * distance, 0.0f) + epsilon);
+    norms[group] = float2{mean, rstd};
+    if (place.part == 0) {
+      means[firstGroup(place) + group] = mean;
+      rstds[firstGroup(place) + group] = rstd;
     }
   }
   __syncthreads();
-  const Pack scales = load(scale + place.channel);
-  const Pack biases = load(bias + place.channel);
   float factors[WIDTH], addends[WIDTH];
   for (int j = 0; j < WIDTH; j++) {
-    const int group = (place.channel + j) / GROUP_CHANNELS;
-    factors[j] = groupRstds[group] * scales.at[j];
-    addends[j] = biases.at[j] - groupMeans[group] * factors[j];
+    const float2 norm = norms[groupInSlice(place, j)];
+    factors[j] = norm.y * scales.at[j];
+    addends[j] = biases.at[j] - norm.x * factors[j];
   }
-#pragma unroll 4
-  for (int pixel = place.begin; pixel < place.end; pixel += ROWS) {
-    const long long at = (long long)pixel * CHANNELS + place.channel;
-    Pack pack = load(image + at);
-    for (int j = 0; j < WIDTH; j++) {
-      const float z = pack.at[j] * factors[j] + addends[j];
-      pack.at[j] = ${silu ? 'z * sigmoid(z)' : 'z'};
+  for (int left = place.left; left > 0; left -= BATCH * ROWS) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      if (i * ROWS >= left) continue;
+      Pack pack = unpacked(held[i]);
+      loadStep(held[i], from, i + BATCH, left);
+      for (int j = 0; j < WIDTH; j++) {
+        const float z = pack.at[j] * factors[j] + addends[j];
+        pack.at[j] = ${silu ? 'z * sigmoid(z)' : 'z'};
+      }
+      store(to + i * STRIDE, pack);
     }
-    store(y + place.image + at, pack);
+    from += BATCH * STRIDE;
+    to += BATCH * STRIDE;
   }
 }
-`;
-
-/** Of a pack: its channels' constants; then of each pixel the norm and the gradient of the scaled norm. */
-const gradientStart = (silu: boolean) => `
-  const Pack scales = load(scale + place.channel);
-  ${silu ? 'const Pack biases = load(bias + place.channel);' : ''}
-  float channelMeans[WIDTH], channelRstds[WIDTH];
-  for (int j = 0; j < WIDTH; j++) {
-    const int group = blockIdx.y * GROUPS + (place.channel + j) / GROUP_CHANNELS;
-    channelMeans[j] = means[group];
-    channelRstds[j] = rstds[group];
-  }
-`;
-const gradientOfPixel = (silu: boolean) => `
-    const long long at = place.image + (long long)pixel * CHANNELS + place.channel;
-    const Pack xs = load(x + at);
-    Pack scaled = load(ct + at);
-    float normed[WIDTH];
-    for (int j = 0; j < WIDTH; j++) {
-      normed[j] = (xs.at[j] - channelMeans[j]) * channelRstds[j];
-      ${
-        silu
-          ? `const float z = normed[j] * scales.at[j] + biases.at[j];
-      const float s = sigmoid(z);
-      scaled.at[j] *= s * (1.0f + z * (1.0f - s));`
-          : ''
-      }
-      scaled.at[j] *= scales.at[j];
-    }
 `;
 
 const gradientParameters = (silu: boolean) => `
@@ -257,112 +183,174 @@ const gradientParameters = (silu: boolean) => `
     ${silu ? 'const T* __restrict__ bias, ' : ''}
     const float* __restrict__ means, const float* __restrict__ rstds,`;
 
-const gradientStatistics = (silu: boolean) => `
-extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormGradStatistics(${gradientParameters(silu)}
-    float* __restrict__ sums, int pixels, int partPixels) {
+const gradientStart = (silu: boolean) => `
   const Place place = placeOf(pixels, partPixels);
+  const T* fromX = x + place.at;
+  const T* fromCt = ct + place.at;
+  Bits heldX[BATCH], heldCt[BATCH];
+  loadBatch(heldX, fromX, place.left);
+  loadBatch(heldCt, fromCt, place.left);
+  const Pack scales = load(scale + place.channel);
+  ${silu ? 'const Pack biases = load(bias + place.channel);' : ''}
+`;
+
+/** Of the next pixel. */
+const gradientStep = `
+      const Pack xs = unpacked(heldX[i]);
+      Pack cts = unpacked(heldCt[i]);
+      loadStep(heldX[i], fromX, i + BATCH, left);
+      loadStep(heldCt[i], fromCt, i + BATCH, left);
+`;
+
+/** The scaled norm's gradient, from that of its SiLU. */
+const throughSilu = `
+        const float s = sigmoid(z);
+        cts.at[j] *= s * (1.0f + z * (1.0f - s));
+`;
+
+/** Sums of each channel, which has one factor for all pixels. */
+const gradientStatistics = (silu: boolean) => `
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) groupNormGradStatistics(${gradientParameters(silu)}
+    float2* __restrict__ sums, int pixels, int partPixels) {
   ${gradientStart(silu)}
-  float first[WIDTH], second[WIDTH];
-  for (int j = 0; j < WIDTH; j++) first[j] = second[j] = 0.0f;
-#pragma unroll 2
-  for (int pixel = place.begin; pixel < place.end; pixel += ROWS) {
-    ${gradientOfPixel(silu)}
-    for (int j = 0; j < WIDTH; j++) {
-      first[j] += scaled.at[j];
-      second[j] += scaled.at[j] * normed[j];
-    }
+  float channelMeans[WIDTH], factors[WIDTH], first[WIDTH], second[WIDTH];
+  for (int j = 0; j < WIDTH; j++) {
+    const int group = firstGroup(place) + groupInSlice(place, j);
+    channelMeans[j] = means[group];
+    factors[j] = rstds[group] * scales.at[j];
+    first[j] = second[j] = 0.0f;
   }
-  writeSums(first, second, sums);
+  for (int left = place.left; left > 0; left -= BATCH * ROWS) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      if (i * ROWS >= left) continue;
+      ${gradientStep}
+      for (int j = 0; j < WIDTH; j++) {
+        const float d = xs.at[j] - channelMeans[j];
+        ${silu ? `const float z = d * factors[j] + biases.at[j];${throughSilu}` : ''}
+        first[j] += cts.at[j];
+        second[j] += cts.at[j] * d;
+      }
+    }
+    fromX += BATCH * STRIDE;
+    fromCt += BATCH * STRIDE;
+  }
+  for (int j = 0; j < WIDTH; j++) {
+    first[j] *= scales.at[j];
+    second[j] *= factors[j];
+  }
+  writeSums(place, first, second, sums);
 }
 `;
 
+/** What does not depend on the result's gradient is linear in x: one slope and one shift for each group. */
 const backward = ({ silu, adds }: GroupNormExtras) => `
-extern "C" __global__ void __launch_bounds__(ROW_PACKS * ROWS) groupNormGrad(${gradientParameters(silu)}
-    const float* __restrict__ sums, ${adds ? 'const T* __restrict__ rest, ' : ''}
-    T* __restrict__ dx, int pixels, int partPixels) {
-  __shared__ float groupSums[GROUPS], groupProducts[GROUPS];
-  const Place place = placeOf(pixels, partPixels);
-  float sum, product;
-  readSums(sums, &sum, &product);
-  if (threadIdx.x < GROUPS) {
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) groupNormGrad(${gradientParameters(silu)}
+    const float2* __restrict__ sums, ${adds ? 'const T* __restrict__ rest, ' : ''}
+    T* __restrict__ dx, int pixels, int partPixels, int parts) {
+  // Of each group mean, reciprocal deviation, slope and shift.
+  __shared__ float4 norms[SLICE_GROUPS];
+  ${gradientStart(silu)}
+  ${adds ? 'const T* fromRest = rest + place.at;\n  Bits heldRest[BATCH];\n  loadBatch(heldRest, fromRest, place.left);' : ''}
+  T* to = dx + place.at;
+  const int group = threadIdx.x / ADDERS;
+  const bool leads = group < SLICE_GROUPS && threadIdx.x % ADDERS == 0;
+  float mean = 0.0f, rstd = 0.0f;
+  if (leads) {
+    mean = means[firstGroup(place) + group];
+    rstd = rstds[firstGroup(place) + group];
+  }
+  const float2 sum = readSums(place, sums, parts);
+  if (leads) {
     const float count = (float)pixels * GROUP_CHANNELS;
-    groupSums[threadIdx.x] = sum / count;
-    groupProducts[threadIdx.x] = product / count;
+    const float slope = -rstd * rstd * __fdividef(sum.y, count);
+    norms[group] = float4{mean, rstd, slope, -rstd * __fdividef(sum.x, count) - slope * mean};
   }
   __syncthreads();
-  ${gradientStart(silu)}
-#pragma unroll 2
-  for (int pixel = place.begin; pixel < place.end; pixel += ROWS) {
-    ${gradientOfPixel(silu)}
-    ${adds ? 'const Pack more = load(rest + at);' : ''}
-    for (int j = 0; j < WIDTH; j++) {
-      const int group = (place.channel + j) / GROUP_CHANNELS;
-      const float centred = scaled.at[j] - groupSums[group] - normed[j] * groupProducts[group];
-      scaled.at[j] = ${adds ? 'more.at[j] + ' : ''}channelRstds[j] * centred;
+  float factors[WIDTH], slopes[WIDTH], shifts[WIDTH]${silu ? ', addends[WIDTH]' : ''};
+  for (int j = 0; j < WIDTH; j++) {
+    const float4 norm = norms[groupInSlice(place, j)];
+    factors[j] = norm.y * scales.at[j];
+    slopes[j] = norm.z;
+    shifts[j] = norm.w;
+    ${silu ? 'addends[j] = biases.at[j] - norm.x * factors[j];' : ''}
+  }
+  for (int left = place.left; left > 0; left -= BATCH * ROWS) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      if (i * ROWS >= left) continue;
+      ${gradientStep}
+      ${adds ? 'const Pack more = unpacked(heldRest[i]);\n      loadStep(heldRest[i], fromRest, i + BATCH, left);' : ''}
+      for (int j = 0; j < WIDTH; j++) {
+        ${silu ? `const float z = xs.at[j] * factors[j] + addends[j];${throughSilu}` : ''}
+        cts.at[j] = cts.at[j] * factors[j] + (xs.at[j] * slopes[j] + shifts[j])${adds ? ' + more.at[j]' : ''};
+      }
+      store(to + i * STRIDE, cts);
     }
-    store(dx + at, scaled);
+    fromX += BATCH * STRIDE;
+    fromCt += BATCH * STRIDE;
+    ${adds ? 'fromRest += BATCH * STRIDE;' : ''}
+    to += BATCH * STRIDE;
   }
 }
 `;
-
-/** Pixels that a block takes at once: so many that it has enough threads. */
-function rowsAtOnce(compute: ComputeType, channels: number): number {
-  return Math.max(1, Math.floor(wantedThreads / (channels / packWidth(compute))));
-}
-
-/** Threads that add up one group: a power of two. */
-const addersOf = (block: number, groups: number) =>
-  2 ** Math.floor(Math.log2(Math.min(mostAdders, block / groups)));
-
-/** Whether channels are loaded in whole packs, and a block has a thread for each group and room for its sums. */
-export function takesGroupNorm(
-  compute: ComputeType,
-  { channels, groups }: Pick<GroupNormSize, 'channels' | 'groups'>,
-): boolean {
-  const width = packWidth(compute);
-  const rows = rowsAtOnce(compute, channels);
-  const threads = (channels / width) * rows;
-  if (channels % width !== 0 || threads < groups || threads > mostThreads) return false;
-  // Of f32: two of each channel, of each adder, and of each group.
-  const floats = 2 * (rows * channels + groups * addersOf(threads, groups) + groups);
-  return 4 * floats <= sharedBytes;
-}
-
-/** Pixels of a part, and parts of an image. */
-function partsOf(compute: ComputeType, { images, channels, pixels }: GroupNormSize) {
-  const rows = rowsAtOnce(compute, channels);
-  const wanted = Math.min(mostParts, Math.ceil(wantedBlocks / images), Math.ceil(pixels / rows));
-  const partPixels = Math.ceil(pixels / wanted / rows) * rows;
-  return { rows, partPixels, parts: Math.ceil(pixels / partPixels) };
-}
 
 /** Elements of the sums that the first launch gives: two of each group of each part. */
 export const groupNormSums = (compute: ComputeType, size: GroupNormSize): number =>
-  size.images * size.groups * partsOf(compute, size).parts * 2;
+  size.images * size.groups * summedParts(compute, size).count * 2;
 
-function launch(
+interface Entry {
+  readonly name: string;
+  readonly body: string;
+  readonly batch: number;
+  readonly residentThreads: number;
+}
+
+function kernelOf(compute: ComputeType, { channels, groups }: GroupNormSize, entry: Entry) {
+  const { slice, rows, threads, adders, span } = groupNormBlock(compute, { channels, groups });
+  const defines = {
+    ...{ CHANNELS: channels, GROUPS: groups, SLICE: slice, ROWS: rows, THREADS: threads },
+    ...{ ADDERS: adders, SPAN: span, BATCH: entry.batch, MOST_PARTS: mostParts },
+    BLOCKS: Math.max(1, Math.floor(entry.residentThreads / threads)),
+  };
+  return { entry: entry.name, source: kernelSource(compute, defines, groupNormStart + entry.body) };
+}
+
+/** Makes sums of parts. */
+function sumLaunch(compute: ComputeType, size: GroupNormSize, entry: Entry): Launch {
+  const { slice, threads } = groupNormBlock(compute, size);
+  const parts = summedParts(compute, size);
+  return {
+    kernel: kernelOf(compute, size, entry),
+    grid: [parts.count * (size.channels / slice), size.images],
+    block: threads,
+    scalars: [{ i32: size.pixels }, { i32: parts.pixels }],
+  };
+}
+
+/** Takes the sums, whose parts may be others than its own. */
+function normLaunch(
   compute: ComputeType,
   size: GroupNormSize,
-  entry: string,
-  body: string,
-  epsilon?: number,
+  entry: Entry,
+  scalars: readonly KernelScalar[] = [],
 ): Launch {
-  const { images, channels, groups, pixels } = size;
-  const { rows, partPixels, parts } = partsOf(compute, size);
-  const block = (channels / packWidth(compute)) * rows;
-  const adders = addersOf(block, groups);
-  const defines = { CHANNELS: channels, GROUPS: groups, ROWS: rows, ADDERS: adders };
+  const { slice, threads } = groupNormBlock(compute, size);
+  const parts = normedParts(compute, size);
   return {
-    kernel: { entry, source: kernelSource(compute, defines, start + body) },
-    grid: [parts, images],
-    block,
+    kernel: kernelOf(compute, size, entry),
+    grid: [parts.count * (size.channels / slice), size.images],
+    block: threads,
     scalars: [
-      ...(epsilon === undefined ? [] : [{ f32: epsilon }]),
-      { i32: pixels },
-      { i32: partPixels },
+      ...scalars,
+      { i32: size.pixels },
+      { i32: parts.pixels },
+      { i32: summedParts(compute, size).count },
     ],
   };
 }
+
+const gradients = { batch: sumBatch, residentThreads: residentSumThreads };
 
 /**
  * Inputs: x [images, pixels, channels], then the terms that there are; results: their sum where there are
@@ -372,7 +360,13 @@ export const groupNormStatisticsLaunch = (
   compute: ComputeType,
   size: GroupNormSize,
   terms: GroupNormTerms,
-): Launch => launch(compute, size, 'groupNormStatistics', statistics(terms));
+): Launch =>
+  sumLaunch(compute, size, {
+    name: 'groupNormStatistics',
+    body: statistics(terms),
+    batch: terms.image ? sumBatch : batch,
+    residentThreads: isSum(terms) ? residentSumThreads : residentThreads,
+  });
 
 /**
  * Inputs: x, sums, scale, bias; results: the norm, with SiLU where there is one, and each group's mean and
@@ -383,7 +377,10 @@ export const groupNormLaunch = (
   size: GroupNormSize,
   epsilon: number,
   { silu }: GroupNormExtras,
-): Launch => launch(compute, size, 'groupNorm', forward(silu), epsilon);
+): Launch =>
+  normLaunch(compute, size, { batch, residentThreads, name: 'groupNorm', body: forward(silu) }, [
+    { f32: epsilon },
+  ]);
 
 /**
  * Inputs: x, the result's gradient, scale, bias where there is a SiLU, means, reciprocal deviations; result:
@@ -393,11 +390,17 @@ export const groupNormGradStatisticsLaunch = (
   compute: ComputeType,
   size: GroupNormSize,
   { silu }: GroupNormExtras,
-): Launch => launch(compute, size, 'groupNormGradStatistics', gradientStatistics(silu));
+): Launch =>
+  sumLaunch(compute, size, {
+    ...gradients,
+    name: 'groupNormGradStatistics',
+    body: gradientStatistics(silu),
+  });
 
 /** The same inputs, sums, and what is added where `adds`; result: x's gradient. */
 export const groupNormGradLaunch = (
   compute: ComputeType,
   size: GroupNormSize,
   extras: GroupNormExtras,
-): Launch => launch(compute, size, 'groupNormGrad', backward(extras));
+): Launch =>
+  normLaunch(compute, size, { ...gradients, name: 'groupNormGrad', body: backward(extras) });

@@ -56,7 +56,16 @@ __device__ inline T toElement(float x) {
 };
 
 /** Of types of 16 bits: two elements in a word, the first one in its lower half. */
-const halves = `
+const halves = (compute: 'bf16' | 'f16') => `
+__device__ inline unsigned toElements(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  unsigned word;
+  asm("cvt.rn.${compute}x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+#else
+  return (unsigned)toElement(low) | ((unsigned)toElement(high) << 16);
+#endif
+}
 __device__ inline float rounded(float x) { return toFloat(toElement(x)); }
 __device__ inline void unpack(const Bits& bits, float* x) {
   const unsigned words[4] = {bits.x, bits.y, bits.z, bits.w};
@@ -69,9 +78,7 @@ __device__ inline void unpack(const Bits& bits, float* x) {
 __device__ inline Bits packed(const float* x) {
   unsigned words[4];
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    words[i] = (unsigned)toElement(x[2 * i]) | ((unsigned)toElement(x[2 * i + 1]) << 16);
-  }
+  for (int i = 0; i < 4; i++) words[i] = toElements(x[2 * i], x[2 * i + 1]);
   Bits bits;
   bits.x = words[0]; bits.y = words[1]; bits.z = words[2]; bits.w = words[3];
   return bits;
@@ -80,18 +87,30 @@ __device__ inline Bits packed(const float* x) {
 
 const packs = `
 struct Pack { float at[WIDTH]; };
-__device__ inline Pack load(const T* from) {
+__device__ inline Pack unpacked(const Bits& bits) {
   Pack pack;
-  unpack(*(const Bits*)from, pack.at);
+  unpack(bits, pack.at);
   return pack;
 }
+__device__ inline Pack load(const T* from) { return unpacked(*(const Bits*)from); }
 __device__ inline void store(T* to, const Pack& pack) { *(Bits*)to = packed(pack.at); }
 `;
 
-/** exp for sigmoids: the hardware's where results are rounded to 16 bits. */
-const activations = (compute: ComputeType) => `
-__device__ inline float fastExp(float x) { return ${compute === 'f32' ? 'expf' : '__expf'}(x); }
-__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + fastExp(-x)); }
+const exactSigmoid = `
+__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+`;
+/** Of results that are rounded to 16 bits: the hardware's power of two and reciprocal, both within 2^-22. */
+const fastSigmoid = `
+#ifdef __CUDA_ARCH__
+__device__ inline float sigmoid(float x) {
+  float power, y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-1.4426950408889634f * x));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + power));
+  return y;
+}
+#else
+${exactSigmoid}
+#endif
 `;
 
 /** The whole source of a kernel. `defines` are numbers that are fixed when it is compiled. */
@@ -106,9 +125,9 @@ export function kernelSource(
   return [
     ...constants,
     conversions[compute],
-    compute === 'f32' ? '' : halves,
+    compute === 'f32' ? '' : halves(compute),
     packs,
-    activations(compute),
+    compute === 'f32' ? exactSigmoid : fastSigmoid,
     body,
   ].join('');
 }

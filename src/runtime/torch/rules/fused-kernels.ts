@@ -6,7 +6,6 @@ import { channelsLastStrides } from '../device-memory.ts';
 import type { FusedKernel, ImageSum } from '../find-fused-kernels.ts';
 import { gegluGradLaunch, gegluLaunch } from '../kernels/geglu.ts';
 import {
-  type GroupNormSize,
   type GroupNormTerms,
   groupNormGradLaunch,
   groupNormGradStatisticsLaunch,
@@ -14,6 +13,7 @@ import {
   groupNormStatisticsLaunch,
   groupNormSums,
 } from '../kernels/group-norm.ts';
+import type { GroupNormSize } from '../kernels/group-norm-blocks.ts';
 import { layerNormGradLaunch, layerNormLaunch } from '../kernels/layer-norm.ts';
 import { pointwiseLaunch } from '../kernels/pointwise.ts';
 import { tensor, type Value, whole } from '../torch-emitter.ts';

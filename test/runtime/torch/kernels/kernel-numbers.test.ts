@@ -13,6 +13,8 @@ import {
   groupNormStatisticsLaunch,
   groupNormSums,
 } from '../../../../src/runtime/torch/kernels/group-norm.ts';
+import { groupNormBlock } from '../../../../src/runtime/torch/kernels/group-norm-blocks.ts';
+import type { Launch } from '../../../../src/runtime/torch/kernels/kernel.ts';
 import {
   layerNormGradLaunch,
   layerNormLaunch,
@@ -133,8 +135,20 @@ kernelTest('layer norm of a sum, and its gradient with a rest', async () => {
   expectClose(again!, expected.y);
 });
 
-kernelTest('group norm with SiLU of a sum of two images and a bias, and its gradient', async () => {
-  const [images, channels, height, width] = [2, 64, 5, 7];
+/** The same work by one block for each slice of an image's channels, whose threads have many pixels each. */
+function inOnePart(launch: Launch, slices: number): Launch {
+  const { grid, scalars } = launch;
+  const at = scalars.findIndex((scalar) => 'i32' in scalar);
+  const [pixels, , ...parts] = scalars.slice(at);
+  const whole = [pixels!, pixels!, ...parts.map(() => ({ i32: 1 }))];
+  return { ...launch, grid: [slices, grid[1]], scalars: [...scalars.slice(0, at), ...whole] };
+}
+
+async function checkGroupNorm(
+  [height, width]: readonly [number, number],
+  divided: (launch: Launch, slices: number) => Launch,
+): Promise<void> {
+  const [images, channels] = [2, 64];
   const pixels = height * width;
   const group = { images, channels, pixels, groups: 32 };
   const size = images * channels * pixels;
@@ -149,16 +163,21 @@ kernelTest('group norm with SiLU of a sum of two images and a bias, and its grad
     const sum = g.add(g.add(nodes['x']!, nodes['other']!), nodes['shift']!);
     return g.silu(g.groupNorm(sum, nodes['scale']!, nodes['bias']!, 32, epsilon));
   });
+  const { slice } = groupNormBlock('f32', group);
+  const runDivided = (
+    launch: Launch,
+    ...rest: Parameters<typeof run> extends [unknown, ...infer R] ? R : never
+  ) => run(divided(launch, channels / slice), ...rest);
   const last = (values: Float32Array) => turned(values, [images, channels, pixels]);
   const terms = { image: true, perImage: false, perChannel: true };
   const parts = groupNormSums('f32', group);
-  const [total, sums] = run(
+  const [total, sums] = runDivided(
     groupNormStatisticsLaunch('f32', group, terms),
     [last(x.data), last(other.data), shift.data],
     [size, parts],
   ) as [Float32Array, Float32Array];
   const groups = images * group.groups;
-  const [y, means, rstds] = run(
+  const [y, means, rstds] = runDivided(
     groupNormLaunch('f32', group, epsilon, { silu: true }),
     [total, sums, scale.data, bias.data],
     [size, groups, groups],
@@ -167,11 +186,13 @@ kernelTest('group norm with SiLU of a sum of two images and a bias, and its grad
   expect(sizeOf(shape)).toBe(y.length);
   expectClose(first(y), expected.y);
   const inputs = [total, last(ct.data), scale.data, bias.data, means, rstds];
-  const [gradientSums] = run(groupNormGradStatisticsLaunch('f32', group, { silu: true }), inputs, [
-    parts,
-  ]);
+  const [gradientSums] = runDivided(
+    groupNormGradStatisticsLaunch('f32', group, { silu: true }),
+    inputs,
+    [parts],
+  );
   const rest = scattered(size, 7);
-  const [dx] = run(
+  const [dx] = runDivided(
     groupNormGradLaunch('f32', group, { silu: true, adds: true }),
     [...inputs, gradientSums!, last(rest)],
     [size],
@@ -180,4 +201,9 @@ kernelTest('group norm with SiLU of a sum of two images and a bias, and its grad
     first(dx!),
     expected.dx.map((value, i) => value + rest[i]!),
   );
-});
+}
+
+const groupNormName = 'group norm with SiLU of a sum of two images and a bias, and its gradient';
+kernelTest(groupNormName, () => checkGroupNorm([5, 7], (launch) => launch));
+kernelTest(`${groupNormName}, in many parts`, () => checkGroupNorm([13, 17], (launch) => launch));
+kernelTest(`${groupNormName}, in one part`, () => checkGroupNorm([13, 17], inOnePart));
