@@ -115,7 +115,13 @@ const comparedTokens = 512;
  * parts of one product, or q by itself where it is of other tokens. They are parameters, which have the type of
  * the computation, so that next to nothing but attention is timed.
  */
-function trialGraph({ batch, queries, keys, channels, ...attrs }: AttentionSizes): Graph {
+export function attentionTrialGraph({
+  batch,
+  queries,
+  keys,
+  channels,
+  ...attrs
+}: AttentionSizes): Graph {
   const g = new GraphBuilder();
   const width = attrs.heads * channels;
   const parts = (name: string, tokens: number, count: number) => {
@@ -174,7 +180,7 @@ export class AttentionTrials {
     if (candidates.length === 1) return candidates[0]!;
     const { refused } = this.#findings;
     const useless = new Set<AttentionKernel>();
-    const trial = new OpenTrial(this.#options, trialGraph(sizes));
+    const trial = new OpenTrial(this.#options, attentionTrialGraph(sizes));
     let best: Trial | undefined;
     let reason: unknown;
     try {
