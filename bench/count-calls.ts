@@ -19,6 +19,10 @@ const { values: options } = parseArgs({
     checkpointing: { type: 'boolean', default: false },
     /** Without kernels of our own. */
     plain: { type: 'boolean', default: false },
+    /** cuDNN's attention instead of flash. */
+    cudnn: { type: 'boolean', default: false },
+    /** Attention to captions in chunks of its queries. */
+    chunks: { type: 'boolean', default: false },
   },
 });
 
@@ -30,6 +34,8 @@ const { kernels, launches, calls, peakBytes, atPeak, movedBytes } = traceStep(
     rank: Number(options.rank),
     checkpointing: options.checkpointing,
     plain: options.plain,
+    attention: options.cudnn ? 'cudnn' : 'flash',
+    chunks: options.chunks,
   },
 );
 const print = (line: string) => process.stdout.write(`${line}\n`);

@@ -144,6 +144,11 @@ own_kernels() {
   done
 }
 
+attention_kernels() {
+  case $device in cuda*) ;; *) return 0 ;; esac
+  js bench/attention --device "$device" --precision bf16 --json "$out/attention.json"
+}
+
 # What single choices are worth: without captured graphs, without a second stream in them, without kernels of
 # our own, row-major images, waiting for each step.
 choices() {
@@ -173,6 +178,7 @@ first() {
   step operations 90 exact bench/check-ops --executor torch --device "$device" --tolerance 1e-4
   step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
   step 'own kernels' 60 own_kernels
+  step 'attention kernels' 60 attention_kernels
   step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default
   step "peers $batch_8" 220 peers "$batch_8" "$batch_8" none,default
   step 'a whole run' 120 whole_run

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { openCuda } from '../src/runtime/torch/cuda-support.ts';
 import { DeviceMemory } from '../src/runtime/torch/device-memory.ts';
 import { tryKernel } from '../src/runtime/torch/kernel-trial.ts';
-import { ownKernels } from '../src/runtime/torch/rules/rule.ts';
+import { ownKernels, unchunked } from '../src/runtime/torch/rules/rule.ts';
 import { chooseTorch } from '../src/runtime/torch/torch-executor.ts';
 
 const { values: options } = parseArgs({
@@ -34,7 +34,7 @@ const print = (line: string) => process.stdout.write(`${line}\n`);
 const compute = options.precision as 'f32' | 'bf16' | 'f16';
 const { library, device } = chooseTorch({ device: options.device, compute });
 const note = (text: string) => print(`note: ${text}`);
-const cuda = openCuda({ library, device, compute, cudaGraphs: false, fusedKernels: true, note });
+const cuda = openCuda({ library, device, compute, cudaGraphs: true, fusedKernels: true, note });
 if (!cuda?.launcher) {
   print('no kernels of our own here');
   process.exit(1);
@@ -42,10 +42,11 @@ if (!cuda?.launcher) {
 const place = {
   library,
   launcher: cuda.launcher,
+  graphs: cuda.graphs,
   memory: new DeviceMemory(library, device),
   target: {
     compute,
-    attention: () => 'composed' as const,
+    attention: () => unchunked('composed'),
     channelsLast: true,
     normsTakeChannelsLast: false,
     addsProducts: false,
@@ -59,7 +60,7 @@ for (const size of sizes) {
     const name = `${kernel} ${size.images}x${size.channels}x${size.side}x${size.side} ${compute}`;
     try {
       const trial = tryKernel(place, kernel, size);
-      const times = `${trial.without.toFixed(2)} ms without, ${trial.with.toFixed(2)} with`;
+      const times = `${trial.without.toFixed(3)} ms without, ${trial.with.toFixed(3)} with`;
       print(`${trial.agrees ? 'ok  ' : 'FAIL'} ${name}: ${times}`);
       if (!trial.agrees) failed++;
       figures.push({ name, ...size, precision: compute, ...trial });

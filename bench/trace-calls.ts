@@ -473,7 +473,9 @@ const rules: Readonly<Record<string, Rule>> = {
   ]),
   upsample_nearest2d_backward: resized(({ args }) => wholesIn(args[2])),
   _scaled_dot_product_flash_attention: attention,
+  _scaled_dot_product_cudnn_attention: attention,
   _scaled_dot_product_flash_attention_backward: attentionGradient,
+  _scaled_dot_product_cudnn_attention_backward: attentionGradient,
 };
 
 /** Goes through all calls, giving values back after their last reader. */

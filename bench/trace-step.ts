@@ -6,9 +6,13 @@ import { targetModules } from '../src/lora/target-modules.ts';
 import { families } from '../src/models/families.ts';
 import type { FamilyId } from '../src/models/model-family.ts';
 import { modelTensorShapes } from '../src/models/tensor-shapes.ts';
-import { cudaKernels } from '../src/runtime/torch/attention-trials.ts';
+import { cudaChoices } from '../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../src/runtime/torch/lower-graph.ts';
-import { type AttentionSizes, ownKernels } from '../src/runtime/torch/rules/rule.ts';
+import {
+  type AttentionChoice,
+  type AttentionSizes,
+  ownKernels,
+} from '../src/runtime/torch/rules/rule.ts';
 import { gradientGraph } from '../src/train/lora-step.ts';
 import { publishedSizes } from './published-sizes.ts';
 import { type Trace, traceCalls } from './trace-calls.ts';
@@ -28,12 +32,26 @@ export interface StepSize {
   readonly checkpointing?: boolean;
   /** Without kernels of our own. */
   readonly plain?: boolean;
+  /** Flash unless given; of heads that it takes. */
+  readonly attention?: 'flash' | 'cudnn';
+  /** Attention to few keys in as many chunks as are tried. */
+  readonly chunks?: boolean;
 }
 
-/** What lowering asks of a GPU: bf16, flash attention, norms of row-major images. */
+/** What a GPU may have chosen. */
+function attentionChoice(
+  sizes: AttentionSizes,
+  { attention = 'flash', chunks = false }: StepSize,
+): AttentionChoice {
+  const all = cudaChoices(sizes, 'bf16');
+  const ofKind = all.filter(({ kernel }) => kernel === attention);
+  const inChunks = chunks ? ofKind.find((choice) => choice.chunks > 1) : undefined;
+  return inChunks ?? ofKind[0] ?? all[0]!;
+}
+
+/** What lowering asks of a GPU: bf16, norms of row-major images. */
 const target = {
   compute: 'bf16',
-  attention: (sizes: AttentionSizes) => cudaKernels(sizes, 'bf16')[0]!,
   channelsLast: true,
   normsTakeChannelsLast: false,
   addsProducts: true,
@@ -65,7 +83,8 @@ export function traceStep(family: FamilyId, size: StepSize): TracedStep {
     { clipSkip: 1, gradientCheckpointing: checkpointing },
   );
   const kernels = size.plain ? new Set<never>() : ownKernels;
-  const lowered = lowerGraph(runPasses(graph), { ...target, kernels }, codes);
+  const attention = (sizes: AttentionSizes) => attentionChoice(sizes, size);
+  const lowered = lowerGraph(runPasses(graph), { ...target, attention, kernels }, codes);
   const trace = traceCalls(lowered);
   const launches = [...trace.kernels.values()].reduce((a, b) => a + b, 0);
   return { ...trace, calls: lowered.calls.length, launches };

@@ -34,3 +34,18 @@ test('the same by kernels of our own', { timeout: 30_000 }, () => {
   expect(kernels.get('groupNorm')).toBe(2 * 22 + 16 + 1);
   expect(kernels.get('native_group_norm')).toBeUndefined();
 });
+
+test('attention to captions in chunks: two sums more each, and for cuDNN two copies', {
+  timeout: 30_000,
+}, () => {
+  const size = { resolution: 512, batch: 1, rank: 16 };
+  const [whole, flash, cudnn] = (
+    [{}, { chunks: true }, { chunks: true, attention: 'cudnn' }] as const
+  ).map((choice) => traceStep('sd1', { ...size, ...choice }));
+  // All but the middle's have at least 256 queries; those of 4096 and 1024 have heads that cuDNN takes.
+  expect(flash!.launches - whole!.launches).toBe(2 * 15);
+  expect(cudnn!.launches - whole!.launches).toBe(4 * 10);
+  expect(flash!.peakBytes).toBe(whole!.peakBytes);
+  expect(cudnn!.kernels.get('_scaled_dot_product_cudnn_attention_backward')).toBe(20);
+  expect(cudnn!.kernels.get('copy by reshape')).toBeUndefined();
+});

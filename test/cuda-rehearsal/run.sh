@@ -55,10 +55,16 @@ check() {
 program="node --import tsx src/cli/main.ts"
 check 'doctor' 'torch cuda:0 .*GFLOP' $program doctor
 check 'own kernels' '^ok   pointwise' node --import tsx bench/kernels.ts
+check 'attention in chunks' '^ok   .* cudnn in 16' node --import tsx bench/attention.ts
 check 'captured graphs' '2 passed' npx vitest run --project gpu
 for type in f32 bf16 f16; do check "a run in $type" '^LoRA: ' $program $train --set device.precision=$type; done
 check 'little memory' 'call by call' env FAKE_CUDA_MEMORY=1.2e8 $program $train
 check 'too little memory' 'device has no memory' env FAKE_CUDA_MEMORY=7e7 $program $train
+# The first captures are those of trials, which go on call by call without a word.
 for what in begin:1 work:1 work:2 end:1 instantiate:1 instantiate:4 download:9; do
   check "$what" '^LoRA: ' env FAKE_CUDA_FAIL=$what $program $train
+done
+# A network's are said: odd numbers are rehearsals.
+for what in begin:33 work:33 work:34 end:33 instantiate:33 instantiate:34 work:1+; do
+  check "$what" 'call by call' env FAKE_CUDA_FAIL=$what $program $train
 done

@@ -92,7 +92,7 @@ export function kernelTrialGraph(kernel: OwnKernel, size: TrialSize): Graph {
 /** What a kind of kernel came to. */
 export interface KernelTrial {
   readonly kernel: OwnKernel;
-  /** Milliseconds of some runs without it, and with it. */
+  /** Milliseconds of a run without it, and with it. */
   readonly without: number;
   readonly with: number;
   readonly agrees: boolean;

@@ -18,7 +18,7 @@ import {
   type Values,
 } from '../executor.ts';
 import { joinedParameters } from '../joined-parameters.ts';
-import { AttentionTrials, cudaKernels } from './attention-trials.ts';
+import { type AttentionFindings, AttentionTrials, cudaChoices } from './attention-trials.ts';
 import { CapturedRun, type RunState } from './captured-run.ts';
 import { isBeforeAmpere } from './compute-capability.ts';
 import { type CudaSupport, openCuda } from './cuda-support.ts';
@@ -32,12 +32,7 @@ import type { KernelLauncher } from './kernels/kernel.ts';
 import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
-import {
-  type AttentionKernel,
-  type ComputeType,
-  type LoweringTarget,
-  ownKernels,
-} from './rules/rule.ts';
+import { type ComputeType, type LoweringTarget, ownKernels, unchunked } from './rules/rule.ts';
 import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
@@ -82,12 +77,12 @@ interface Variable {
 let loaded: TorchLibrary | undefined;
 /** What was faster, by GPU, type and what was asked for: seen once. */
 const trials = new Map<string, Pick<LoweringTarget, 'channelsLast' | 'kernels'>>();
-/** Attention's fastest kernels by NVIDIA GPU: each size is tried once. */
-const attentionKernels = new Map<number, Map<string, AttentionKernel>>();
+/** Of attention by NVIDIA GPU: each size is tried once. */
+const attentionFindings = new Map<number, AttentionFindings>();
 
-function kernelsOf(index: number): Map<string, AttentionKernel> {
-  const known = attentionKernels.get(index) ?? new Map<string, AttentionKernel>();
-  attentionKernels.set(index, known);
+function findingsOf(index: number): AttentionFindings {
+  const known = attentionFindings.get(index) ?? { chosen: new Map(), refused: new Set() };
+  attentionFindings.set(index, known);
   return known;
 }
 
@@ -165,12 +160,14 @@ class TorchExecutor implements Executor {
     const attentionTrials = new AttentionTrials({
       library,
       memory: this.#memory,
+      graphs: this.#cuda?.graphs,
       target,
-      kernels: (sizes, type) => {
-        if (composed) return ['composed'];
-        return kind === 'cpu' ? ['cpu'] : cudaKernels(sizes, type, isOld(device));
+      choices: (sizes, type) => {
+        if (composed) return [unchunked('composed')];
+        if (kind === 'cpu') return [unchunked('cpu')];
+        return cudaChoices(sizes, type, isOld(device));
       },
-      ...(!composed && kind === 'cuda' ? { chosen: kernelsOf(device.index) } : {}),
+      ...(!composed && kind === 'cuda' ? { findings: findingsOf(device.index) } : {}),
     });
     this.#target = { ...target, attention: (sizes, type) => attentionTrials.choose(sizes, type) };
   }
@@ -194,10 +191,15 @@ class TorchExecutor implements Executor {
   }
 
   #tryLayouts(compute: ComputeType, asked: boolean | undefined) {
-    const place = { library: this.#library, memory: this.#memory, launcher: this.#launcher };
+    const place = {
+      library: this.#library,
+      memory: this.#memory,
+      launcher: this.#launcher,
+      graphs: this.#cuda?.graphs,
+    };
     const target = {
       compute,
-      attention: () => 'composed' as const,
+      attention: () => unchunked('composed'),
       channelsLast: asked ?? true,
       normsTakeChannelsLast: false,
       addsProducts: false,

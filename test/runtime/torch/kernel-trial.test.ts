@@ -11,7 +11,7 @@ import {
   usefulKernels,
 } from '../../../src/runtime/torch/kernel-trial.ts';
 import type { KernelLauncher } from '../../../src/runtime/torch/kernels/kernel.ts';
-import { type OwnKernel, ownKernels } from '../../../src/runtime/torch/rules/rule.ts';
+import { type OwnKernel, ownKernels, unchunked } from '../../../src/runtime/torch/rules/rule.ts';
 import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { torchMissing } from '../../helpers/executors.ts';
 import { compilerMissing, hostLauncher } from '../../helpers/host-kernels.ts';
@@ -33,7 +33,7 @@ describe.skipIf(missing !== undefined)(suite, () => {
       memory: new DeviceMemory(library, { kind: 'cpu', index: -1 }),
       target: {
         compute: 'f32' as const,
-        attention: () => 'cpu' as const,
+        attention: () => unchunked('cpu'),
         channelsLast: true,
         normsTakeChannelsLast: false,
         addsProducts: false,

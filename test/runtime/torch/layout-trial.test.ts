@@ -6,6 +6,7 @@ import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
 import { tryGraph } from '../../../src/runtime/torch/graph-trial.ts';
 import { prefersChannelsLast, trialGraph } from '../../../src/runtime/torch/layout-trial.ts';
+import { unchunked } from '../../../src/runtime/torch/rules/rule.ts';
 import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { torchMissing } from '../../helpers/executors.ts';
 
@@ -15,7 +16,7 @@ const suite =
 describe.skipIf(torchMissing !== undefined)(suite, () => {
   const place = () => {
     const library = loadTorchLibrary(findLibtorch());
-    const attention = () => 'cpu' as const;
+    const attention = () => unchunked('cpu');
     return {
       library,
       memory: new DeviceMemory(library, { kind: 'cpu', index: -1 }),

@@ -4,9 +4,13 @@ import { expect, test } from 'vitest';
 import { grad } from '../../../src/graph/autodiff/grad.ts';
 import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
 import type { Node } from '../../../src/graph/ops.ts';
-import { cudaKernels } from '../../../src/runtime/torch/attention-trials.ts';
+import { cudaChoices } from '../../../src/runtime/torch/attention-trials.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
-import type { AttentionSizes, LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
+import {
+  type AttentionSizes,
+  type LoweringTarget,
+  unchunked,
+} from '../../../src/runtime/torch/rules/rule.ts';
 
 const codes = {
   dtypeCodes: { f32: 6, f16: 5, bf16: 15, i32: 3, i64: 4, bool: 11 },
@@ -15,7 +19,7 @@ const codes = {
 
 const cuda: LoweringTarget = {
   compute: 'f16',
-  attention: () => 'flash',
+  attention: () => unchunked('flash'),
   channelsLast: true,
   normsTakeChannelsLast: false,
   addsProducts: false,
@@ -44,7 +48,7 @@ test.each([
 ] as const)(
   'the surest attention on %s in %s, %i channels: %s',
   (gpu, compute, channels, kernel) => {
-    const attention = (sizes: AttentionSizes) => cudaKernels(sizes, compute, gpu === 'oldCuda')[0]!;
+    const attention = (sizes: AttentionSizes) => cudaChoices(sizes, compute, gpu === 'oldCuda')[0]!;
     expect(attentionKernel({ attention, compute }, channels)).toBe(kernel);
   },
 );
@@ -53,7 +57,7 @@ test.each([
   ['composed', 'f16', 'softmax'],
   ['cpu', 'f32', 'flash_attention_for_cpu'],
 ] as const)('attention by the kernel %s in %s: %s', (kernel, compute, op) => {
-  expect(attentionKernel({ attention: () => kernel, compute }, 40)).toBe(op);
+  expect(attentionKernel({ attention: () => unchunked(kernel), compute }, 40)).toBe(op);
 });
 
 test.each(['flash', 'cudnn'] as const)('%s attention is a C function, both ways', (kernel) => {
@@ -61,7 +65,7 @@ test.each(['flash', 'cudnn'] as const)('%s attention is a C function, both ways'
   const [q, k, v] = ['q', 'k', 'v'].map((name) => g.input(name, [1, 4, 8]));
   const out = g.attention(q!, k!, v!, { heads: 1, scale: 1, causal: false });
   const [dq] = grad(g, g.sum(out, [0, 1, 2]), [q!]);
-  const target = { ...cuda, attention: () => kernel };
+  const target = { ...cuda, attention: () => unchunked(kernel) };
   const { calls } = lowerGraph(g.build({ out, dq: dq! }), target, codes);
   const native = calls.flatMap((call) => (call.kind === 'native' ? [call.op] : []));
   const op = `_scaled_dot_product_${kernel}_attention`;

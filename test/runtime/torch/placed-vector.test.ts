@@ -6,7 +6,11 @@ import type { Graph, Node } from '../../../src/graph/ops.ts';
 import type { Values } from '../../../src/runtime/executor.ts';
 import { createReferenceExecutor } from '../../../src/runtime/reference/reference-executor.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
-import type { ComputeType, LoweringTarget } from '../../../src/runtime/torch/rules/rule.ts';
+import {
+  type ComputeType,
+  type LoweringTarget,
+  unchunked,
+} from '../../../src/runtime/torch/rules/rule.ts';
 import { createTorchExecutor } from '../../../src/runtime/torch/torch-executor.ts';
 import { Rng } from '../../../src/tensor/rng.ts';
 import { type Shape, sizeOf } from '../../../src/tensor/shape.ts';
@@ -15,7 +19,7 @@ import { noParameters, torchMissing } from '../../helpers/executors.ts';
 
 const target: LoweringTarget = {
   compute: 'bf16',
-  attention: () => 'composed',
+  attention: () => unchunked('composed'),
   channelsLast: true,
   normsTakeChannelsLast: true,
   addsProducts: true,

@@ -5,6 +5,7 @@ import { GraphBuilder } from '../../../src/graph/graph-builder.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
 import { lowerGraph } from '../../../src/runtime/torch/lower-graph.ts';
+import { unchunked } from '../../../src/runtime/torch/rules/rule.ts';
 import { stagedLink } from '../../../src/runtime/torch/staged-link.ts';
 import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { f32 } from '../../../src/tensor/tensor.ts';
@@ -17,7 +18,11 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     const library = loadTorchLibrary(findLibtorch());
     const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
     const g = new GraphBuilder();
-    const target = { compute: 'f32', attention: () => 'cpu' as const, channelsLast: true } as const;
+    const target = {
+      compute: 'f32',
+      attention: () => unchunked('cpu'),
+      channelsLast: true,
+    } as const;
     const lowered = lowerGraph(
       g.build({ y: g.exp(g.input('x', [2])) }),
       { ...target, normsTakeChannelsLast: true, addsProducts: false },

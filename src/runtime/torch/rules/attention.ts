@@ -12,12 +12,11 @@ import {
   undefinedTensor,
   type Value,
   whole,
-  wholes,
 } from '../torch-emitter.ts';
 import type { TorchDType } from '../torch-library.ts';
+import { mergeHeads, repeatHeads, splitHeads, sumChunks } from './attention-heads.ts';
 import { product, swapped } from './linear-algebra.ts';
 import type { AttentionKernel, AttentionSizes, LoweringContext, LoweringRules } from './rule.ts';
-import { hasUnitStride } from './unit-stride.ts';
 
 /** Query, key and value as [n, heads, tokens, d]. */
 type Heads = readonly [q: Value, k: Value, v: Value];
@@ -217,51 +216,46 @@ const kernels: { readonly [K in AttentionKernel]: Kernel } = {
   composed: composedKernel,
 };
 
-/** [n, s, heads·d] to [n, heads, s, d], where d surely lies element by element: GPUs' kernels want it so. */
-function splitHeads({ emitter, codes, asCompute }: LoweringContext, x: Node, heads: number): Value {
-  const [n, s, c] = x.shape as [number, number, number];
-  let value = asCompute(x);
-  const { dtype } = value;
-  if (!hasUnitStride(x)) {
-    const args = [tensor(value), whole(codes.memoryFormats.contiguous)];
-    value = emitter.emit('contiguous', args, { dtype });
-  }
-  const shape = wholes([n, s, heads, c / heads]);
-  const split = emitter.emit('reshape', [tensor(value), shape], { dtype });
-  return emitter.emit('permute', [tensor(split), wholes([0, 2, 1, 3])], { dtype });
-}
-
-/** [n, heads, s, d] to [n, s, heads·d]. */
-function mergeHeads({ emitter }: LoweringContext, value: Value, x: Node): Value {
-  const { dtype } = value;
-  const moved = emitter.emit('permute', [tensor(value), wholes([0, 2, 1, 3])], { dtype });
-  return emitter.emit('reshape', [tensor(moved), wholes(x.shape)], { dtype });
-}
-
 /** The forward pass of three nodes; asked for again, it is the same calls. */
 function attend(
   context: LoweringContext,
   [q, k, v]: readonly [Node, Node, Node],
   attrs: AttentionAttrs,
 ) {
-  const heads = [q, k, v].map((x) => splitHeads(context, x, attrs.heads)) as unknown as Heads;
+  const { target } = context;
   const [batch, queries, width] = q.shape as [number, number, number];
   const channels = width / attrs.heads;
-  const sizes: AttentionSizes = { ...attrs, batch, queries, keys: k.shape[1]!, channels };
-  const kernel = kernels[context.target.attention(sizes, context.target.compute)];
-  return { heads, sizes, kernel, attended: kernel.forward(context, heads, sizes) };
+  const all: AttentionSizes = { ...attrs, batch, queries, keys: k.shape[1]!, channels };
+  const { kernel: name, chunks } = target.attention(all, target.compute);
+  if (chunks > 1 && (attrs.causal || queries % chunks !== 0)) {
+    throw new Error(`internal: ${queries} queries cannot be ${chunks} chunks`);
+  }
+  // cuDNN says nowhere that it takes keys without a step from batch to batch.
+  const repeated = { chunks, copies: name === 'cudnn' };
+  const heads: Heads = [
+    splitHeads(context, q, attrs.heads, chunks),
+    repeatHeads(context, k, attrs.heads, repeated),
+    repeatHeads(context, v, attrs.heads, repeated),
+  ];
+  const sizes = { ...all, batch: batch * chunks, queries: queries / chunks };
+  const kernel = kernels[name];
+  return { heads, sizes, kernel, chunks, attended: kernel.forward(context, heads, sizes) };
 }
 
 const position = { q: 0, k: 1, v: 2 } as const;
 
 export const attentionRules: LoweringRules<'attention' | 'attentionGrad'> = {
   attention: (context, { inputs, attrs }) =>
-    mergeHeads(context, attend(context, inputs, attrs).attended.out, inputs[0]),
+    mergeHeads(context, attend(context, inputs, attrs).attended.out, inputs[0].shape),
   // The three gradients of one attention are one call, which is emitted once.
   attentionGrad: (context, { inputs: [q, k, v, , ct], attrs: { wrt, ...attrs } }) => {
-    const { heads, sizes, kernel, attended } = attend(context, [q, k, v], attrs);
-    const slope = splitHeads(context, ct, attrs.heads);
+    const { heads, sizes, kernel, chunks, attended } = attend(context, [q, k, v], attrs);
+    const slope = splitHeads(context, ct, attrs.heads, chunks);
     const gradients = kernel.backward(context, heads, attended, slope, sizes);
-    return mergeHeads(context, gradients[position[wrt]], { q, k, v }[wrt]);
+    const gradient = gradients[position[wrt]];
+    const { shape } = { q, k, v }[wrt];
+    // Of q each chunk has its own part.
+    if (wrt === 'q') return mergeHeads(context, gradient, shape);
+    return sumChunks(context, gradient, shape, chunks);
   },
 };

@@ -16,6 +16,16 @@ export type ComputeType = Precision;
  */
 export type AttentionKernel = 'cpu' | 'flash' | 'cudnn' | 'efficient' | 'composed';
 
+/** How attention of some sizes is computed, forward and backward. */
+export interface AttentionChoice {
+  readonly kernel: AttentionKernel;
+  /** Parts that the queries are attended in, each by itself; not of causal attention. */
+  readonly chunks: number;
+}
+
+/** All queries at once. */
+export const unchunked = (kernel: AttentionKernel): AttentionChoice => ({ kernel, chunks: 1 });
+
 /** Kernels of our own (src/runtime/torch/kernels). */
 export type OwnKernel = 'geglu' | 'groupNorm' | 'layerNorm' | 'pointwise';
 export const ownKernels: ReadonlySet<OwnKernel> = new Set([
@@ -36,7 +46,7 @@ export interface AttentionSizes extends AttentionAttrs {
 /** What a graph is lowered for. */
 export interface LoweringTarget {
   readonly compute: ComputeType;
-  readonly attention: (sizes: AttentionSizes, compute: ComputeType) => AttentionKernel;
+  readonly attention: (sizes: AttentionSizes, compute: ComputeType) => AttentionChoice;
   /** Whether images and kernels are kept with their channels innermost. */
   readonly channelsLast: boolean;
   /** Whether group norms take such images; else they are made row-major first. */

@@ -6,6 +6,9 @@ import { isView } from './movement.ts';
 /** False where it may not: a transposition changes the order, and what is elementwise keeps it. */
 export function hasUnitStride(node: Node): boolean {
   switch (node.op) {
+    case 'parameter':
+      // Kernels of convolutions may have their channels innermost.
+      return node.shape.length !== 4;
     case 'input':
     case 'variable':
     case 'linear':
