@@ -35,7 +35,7 @@ interface JoinedPart {
 }
 
 /** A concatenation of which some parts can be written to their place. */
-export interface Joined {
+interface Joined {
   readonly whole: JoinedBuffer;
   /** Buffers whose elements are copied to the whole in the end. */
   readonly pieces: readonly JoinedBuffer[];

@@ -12,11 +12,12 @@ import { type FusedProducts, findFusedProducts } from '../../graph/passes/find-f
 import { type Shape, stridesOf } from '../../tensor/shape.ts';
 import { type FusedKernels, findFusedKernels } from './find-fused-kernels.ts';
 import { findPlacedResults, type PlacedResults } from './find-placed-results.ts';
+import { findUpdatesInPlace, type UpdatesInPlace } from './find-updates-in-place.ts';
 import { JoinedValues } from './joined-values.ts';
 import { attentionRules } from './rules/attention.ts';
 import { convolutionRules } from './rules/convolution.ts';
 import { elementwiseRules } from './rules/elementwise.ts';
-import { fusedValue } from './rules/fused-kernels.ts';
+import { fusedValue, updateInPlace } from './rules/fused-kernels.ts';
 import { linearAlgebraRules } from './rules/linear-algebra.ts';
 import { isView, movementRules, viewOf } from './rules/movement.ts';
 import { normRules } from './rules/norms.ts';
@@ -89,22 +90,24 @@ class Lowering implements LoweringContext {
   readonly #kernels: FusedKernels;
   readonly #placed: PlacedResults;
   readonly #joined: JoinedValues;
+  readonly #inPlace: UpdatesInPlace;
 
   constructor(graph: Graph, target: LoweringTarget, codes: LoweringContext['codes']) {
     this.target = target;
     this.codes = codes;
     this.#fused = target.addsProducts ? findFusedProducts(graph, { inPlace: true }) : nothingFused;
     this.#kernels = findFusedKernels(graph, target, this.#fused);
+    this.#inPlace = findUpdatesInPlace(graph, this.#kernels);
     this.#placed = findPlacedResults(graph);
     this.#joined = new JoinedValues(this.emitter, this.#placed);
   }
 
-  /** All nodes, in order but for those that wait for another one. */
+  /** All nodes, in order but for those that wait for another one, and those that change variables. */
   lowerAll(nodes: readonly Node[]): void {
     const { delayed } = this.#kernels;
     const waiting = new Set([...delayed.values()].flat());
     for (const node of nodes) {
-      if (waiting.has(node)) continue;
+      if (waiting.has(node) || this.#inPlace.has(node)) continue;
       this.#lower(node);
       for (const each of delayed.get(node) ?? []) this.#lower(each);
     }
@@ -184,10 +187,18 @@ class Lowering implements LoweringContext {
 
   /** Moves variables to their new values, once all values are computed. */
   update(updates: ReadonlyMap<string, Node>): void {
-    const moves = [...updates].map(([name, node]) => ({
-      from: this.#apart(node),
-      to: this.#variable(name, node.shape),
-    }));
+    const chains = [...this.#inPlace.values()];
+    const inPlace = new Set(chains.flatMap(({ variables }) => variables));
+    const moves = [...updates]
+      .filter(([name]) => !inPlace.has(name))
+      .map(([name, node]) => ({
+        from: this.#apart(node),
+        to: this.#variable(name, node.shape),
+      }));
+    for (const { chain, variables } of chains) {
+      const over = variables.map((name, i) => this.#variable(name, chain.outputs[i]!.shape));
+      updateInPlace(this, chain, over);
+    }
     for (const { from, to } of moves) this.emitter.copy(from, to);
   }
 

@@ -228,12 +228,12 @@ export class Plan {
   }
 
   #encodeLaunch(
-    { launch, inputs, results }: Call & { kind: 'launch' },
+    { launch, inputs, results, over }: Call & { kind: 'launch' },
     ends: (id: number) => boolean,
     last: ReadonlyMap<number, number>,
   ): Action {
     if (!this.#launcher) throw new Error(`internal: nothing launches ${launch.kernel.entry}`);
-    const ids = [...inputs.map(({ id }) => id), ...results.map(({ value }) => value.id)];
+    const ids = [...inputs, ...results.map(({ value }) => value), ...over].map(({ id }) => id);
     const parameters = new KernelParameters(this.#library, launch, ids.length);
     this.#parameters.push(parameters);
     const begin = this.#launcher.prepare(launch, parameters.address);

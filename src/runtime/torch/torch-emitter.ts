@@ -124,12 +124,14 @@ export type Call =
       /** `whole` with what was written. */
       readonly result: Value;
     }
-  /** A kernel of ours, whose results are new. */
+  /** A kernel of ours, whose results are new, or written over variables. */
   | {
       readonly kind: 'launch';
       readonly launch: Launch;
       readonly inputs: readonly Value[];
       readonly results: readonly NewValue[];
+      /** Variables; the kernel's last tensors. */
+      readonly over: readonly Value[];
     }
   /** Writes one value over another. */
   | { readonly kind: 'copy'; readonly from: Value; readonly to: Value }
@@ -150,7 +152,7 @@ export function readsOf(call: Call): readonly Value[] {
     case 'allocate':
       return [];
     case 'launch':
-      return call.inputs;
+      return [...call.inputs, ...call.over];
     case 'write':
       return [...call.args.flatMap(tensorsIn), call.out, call.whole];
     case 'place':
@@ -183,11 +185,14 @@ export function tensorsIn(argument: Argument): readonly Value[] {
   return argument.kind === 'list' ? argument.items.flatMap(tensorsIn) : [];
 }
 
+const changesVariables = (call: Call) =>
+  call.kind === 'copy' || (call.kind === 'launch' && call.over.length > 0);
+
 /** The calls without those whose results nobody reads; `wanted` are read after the last one. */
 export function withoutUnused(calls: readonly Call[], wanted: readonly Value[]): Call[] {
   const read = new Set(wanted.map(({ id }) => id));
   const kept = calls.toReversed().filter((call) => {
-    if (call.kind !== 'copy' && !resultsOf(call).some(({ id }) => read.has(id))) return false;
+    if (!changesVariables(call) && !resultsOf(call).some(({ id }) => read.has(id))) return false;
     for (const { id } of readsOf(call)) read.add(id);
     return true;
   });
@@ -311,8 +316,13 @@ export class TorchEmitter {
       shape,
       strides,
     }));
-    this.calls.push({ kind: 'launch', launch, inputs, results: made });
+    this.calls.push({ kind: 'launch', launch, inputs, results: made, over: [] });
     return made.map(({ value }) => value);
+  }
+
+  /** The same, whose results are written over variables. */
+  launchOver(launch: Launch, inputs: readonly Value[], over: readonly Value[]): void {
+    this.calls.push({ kind: 'launch', launch, inputs, results: [], over });
   }
 
   copy(from: Value, to: Value): void {

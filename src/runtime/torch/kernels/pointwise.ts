@@ -47,8 +47,14 @@ function literal(value: number): string {
   return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
 }
 
-/** Parameters: the inputs and the outputs in order, all f32; the number of elements. */
-export function pointwiseLaunch({ scalars, members, inputs, outputs }: PointwiseWork): Launch {
+/**
+ * Parameters: the inputs and the outputs in order, all f32; the number of elements.
+ * @param mayAlias whether an output may be one of the vectors that are read; false unless given
+ */
+export function pointwiseLaunch(
+  { scalars, members, inputs, outputs }: PointwiseWork,
+  { mayAlias = false } = {},
+): Launch {
   const size = members[0]!.shape[0]!;
   const isVector = (node: Node) => node.shape.length === 1 && node.shape[0] === size;
   const names = new Map<Node, string>();
@@ -64,9 +70,10 @@ export function pointwiseLaunch({ scalars, members, inputs, outputs }: Pointwise
     inputs
       .map((node, i) => (isVector(node) === wanted ? `const float x${i} = in${i}[${at}];\n` : ''))
       .join('');
+  const pointer = mayAlias ? '*' : '* __restrict__';
   const parameters = [
-    ...inputs.map((_, i) => `const float* __restrict__ in${i}`),
-    ...outputs.map((_, i) => `float* __restrict__ out${i}`),
+    ...inputs.map((_, i) => `const float${pointer} in${i}`),
+    ...outputs.map((_, i) => `float${pointer} out${i}`),
     'int size',
   ];
   const numbers = load(false, '0') + scalars.map((node, i) => line(node, i, 's')).join('');

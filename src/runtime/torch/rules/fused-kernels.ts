@@ -4,6 +4,7 @@ import type { Node, NodeOf } from '../../../graph/ops.ts';
 import { sizeOf } from '../../../tensor/shape.ts';
 import { channelsLastStrides } from '../device-memory.ts';
 import type { FusedKernel, ImageSum } from '../find-fused-kernels.ts';
+import type { PointwiseChain } from '../find-pointwise.ts';
 import { gegluGradLaunch, gegluLaunch } from '../kernels/geglu.ts';
 import {
   type GroupNormTerms,
@@ -216,21 +217,31 @@ function layerNormGrad(context: LoweringContext, node: Node, kernel: Of<'layerNo
   return gradient!;
 }
 
-/** All of it is in f32, as the variables are. */
-function pointwise(context: LoweringContext, node: Node, { chain }: Of<'pointwise'>): Value {
-  const { emitter } = context;
-  const inputs = chain.inputs.map((input) => {
-    const value = context.asType(input, 'f32');
-    const format = whole(context.codes.memoryFormats.contiguous);
-    return emitter.emit('contiguous', [tensor(value), format], { dtype: 'f32' });
+/** In f32, as the variables are. */
+const readByChain = ({ emitter, codes, asType }: LoweringContext, { inputs }: PointwiseChain) =>
+  inputs.map((input) => {
+    const args = [tensor(asType(input, 'f32')), whole(codes.memoryFormats.contiguous)];
+    return emitter.emit('contiguous', args, { dtype: 'f32' });
   });
-  const results = emitter.launch(
+
+function pointwise(context: LoweringContext, node: Node, { chain }: Of<'pointwise'>): Value {
+  const results = context.emitter.launch(
     pointwiseLaunch(chain),
-    inputs,
+    readByChain(context, chain),
     chain.outputs.map(({ shape }) => ({ shape, dtype: 'f32' })),
   );
   for (const [i, output] of chain.outputs.entries()) context.define(output, results[i]!);
   return results[chain.outputs.indexOf(node)]!;
+}
+
+/** Emits the launch of a chain whose outputs are written over variables. */
+export function updateInPlace(
+  context: LoweringContext,
+  chain: PointwiseChain,
+  variables: readonly Value[],
+): void {
+  const launch = pointwiseLaunch(chain, { mayAlias: true });
+  context.emitter.launchOver(launch, readByChain(context, chain), variables);
 }
 
 /** Emits the launches for a node and gives the value that they make. */

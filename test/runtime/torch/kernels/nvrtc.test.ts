@@ -64,18 +64,18 @@ const suite =
 
 const size = { images: 2, channels: 320, pixels: 4096, groups: 32 };
 /** A vector's moment, as an optimizer has it. */
-function vectorLaunch(): Launch {
+function vectorLaunch(mayAlias: boolean): Launch {
   const g = new GraphBuilder();
   const x = g.input('x', [2 ** 16]);
   const rate = g.input('rate', []);
   const y = g.sub(x, g.mul(g.scale(rate, 1e-8), g.sqrt(g.square(x))));
   const [chain] = findPointwise(g.build({ y }), { byAddition: new Map(), absorbed: new Set() });
-  return pointwiseLaunch(chain!);
+  return pointwiseLaunch(chain!, { mayAlias });
 }
 
 const launches = (compute: 'f32' | 'bf16' | 'f16'): Launch[] =>
   [true, false].flatMap((on) => [
-    vectorLaunch(),
+    vectorLaunch(on),
     gegluLaunch(compute, 64, 1280),
     gegluGradLaunch(compute, 64, 1280, { again: on }),
     layerNormLaunch(compute, [64, 1280], 1e-5, { sums: on }),
