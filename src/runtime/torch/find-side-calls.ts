@@ -35,11 +35,12 @@ function shown(call: Call): { readonly of: Value; readonly result: Value } | und
   return call.kind === 'accumulate' ? { of: call.into, result: call.result } : undefined;
 }
 
-/** The value that a call writes over. */
-function writtenOver(call: Call): Value | undefined {
-  if (call.kind === 'write' || call.kind === 'place') return call.whole;
-  if (call.kind === 'accumulate') return call.into;
-  return call.kind === 'copy' ? call.to : undefined;
+/** The values that a call writes over. */
+function writtenOver(call: Call): readonly Value[] {
+  if (call.kind === 'write' || call.kind === 'place') return [call.whole];
+  if (call.kind === 'accumulate') return [call.into];
+  if (call.kind === 'launch') return call.over;
+  return call.kind === 'copy' ? [call.to] : [];
 }
 
 /** What a call reads for its values, not to write there. */
@@ -53,7 +54,7 @@ function contentsOf(call: Call): readonly Value[] {
 function valuesRead(calls: readonly Call[]): ReadonlySet<number> {
   const read = new Set<number>();
   for (const call of calls.toReversed()) {
-    const view = writtenOver(call) ? undefined : shown(call);
+    const view = writtenOver(call).length > 0 ? undefined : shown(call);
     if (view && !read.has(view.result.id)) continue;
     for (const { id } of contentsOf(call)) read.add(id);
   }
@@ -63,7 +64,7 @@ function valuesRead(calls: readonly Call[]): ReadonlySet<number> {
 /** Calls and the memory that they touch, by the value that it was made for. */
 interface Touches {
   readonly reads: readonly (readonly number[])[];
-  readonly writes: readonly (number | undefined)[];
+  readonly writes: readonly (readonly number[])[];
 }
 
 function touchesOf(calls: readonly Call[]): Touches {
@@ -71,12 +72,11 @@ function touchesOf(calls: readonly Call[]): Touches {
   const memory = new Map<number, number>();
   const memoryOf = ({ id }: Value) => memory.get(id) ?? id;
   const reads: number[][] = [];
-  const writes: (number | undefined)[] = [];
+  const writes: number[][] = [];
   for (const call of calls) {
     const contents = contentsOf(call).filter(({ id }) => read.has(id));
     reads.push(contents.map(memoryOf));
-    const over = writtenOver(call);
-    writes.push(over && memoryOf(over));
+    writes.push(writtenOver(call).map(memoryOf));
     const view = shown(call);
     if (view) memory.set(view.result.id, memoryOf(view.of));
   }
@@ -89,7 +89,7 @@ function patientProducts(calls: readonly Call[], { reads, writes }: Touches): Re
   const nextReader = new Map<number, number>();
   for (let i = calls.length - 1; i >= 0; i--) {
     const call = calls[i]!;
-    const written = writes[i];
+    const [written] = writes[i]!;
     if (call.kind === 'write' && products.has(call.op) && written !== undefined) {
       if ((nextReader.get(written) ?? calls.length) - i > fewCalls) aside.add(i);
     }
@@ -106,15 +106,15 @@ export function findSideCalls(calls: readonly Call[]): SideCalls {
   /** Memory that those under way read and write. */
   const [read, written] = [new Set<number>(), new Set<number>()];
   for (const [i, call] of calls.entries()) {
-    const over = writes[i];
+    const over = writes[i]!;
     if (aside.has(i)) {
       for (const memory of reads[i]!) read.add(memory);
-      written.add(over!);
+      for (const memory of over) written.add(memory);
       continue;
     }
     // Other parts of what they write may be written meanwhile.
     const isPart = call.kind === 'write' || call.kind === 'place';
-    const spoils = over !== undefined && (read.has(over) || (written.has(over) && !isPart));
+    const spoils = over.some((memory) => read.has(memory) || (written.has(memory) && !isPart));
     if (!spoils && !reads[i]!.some((memory) => written.has(memory))) continue;
     joins.add(i);
     read.clear();

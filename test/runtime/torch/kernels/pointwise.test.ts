@@ -6,7 +6,7 @@ import type { Graph, Node } from '../../../../src/graph/ops.ts';
 import type { Executor } from '../../../../src/runtime/executor.ts';
 import { findPointwise } from '../../../../src/runtime/torch/find-pointwise.ts';
 import { lowerGraph } from '../../../../src/runtime/torch/lower-graph.ts';
-import { ownKernels } from '../../../../src/runtime/torch/rules/rule.ts';
+import { ownKernels, unchunked } from '../../../../src/runtime/torch/rules/rule.ts';
 import { createTorchExecutor } from '../../../../src/runtime/torch/torch-executor.ts';
 import { f32 } from '../../../../src/tensor/tensor.ts';
 import { adamwCorrections, adamwGraph, adamwInputs } from '../../../../src/train/adamw.ts';
@@ -95,7 +95,7 @@ test.each(kinds)('variables are written where they are if that is safe: %s', (ki
   const { calls } = lowerGraph(
     graph,
     {
-      ...{ compute: 'f32', attention: () => 'composed', addsProducts: true },
+      ...{ compute: 'f32', attention: () => unchunked('composed'), addsProducts: true },
       ...{ channelsLast: true, normsTakeChannelsLast: true, kernels: ownKernels },
     },
     {
