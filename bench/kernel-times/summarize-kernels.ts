@@ -3,7 +3,8 @@
  *
  *     npx tsx bench/kernel-times/summarize-kernels.ts times.txt
  *
- * A step is the shortest row of kernels that the recording ends on twice.
+ * A step is the shortest row of kernels that the busiest stream ends on twice, with what other streams do
+ * meanwhile: those of captured graphs have many.
  */
 
 import { readFileSync } from 'node:fs';
@@ -14,7 +15,6 @@ interface Kernel {
   readonly start: number;
   readonly end: number;
   readonly name: string;
-  readonly blocks: number;
 }
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
@@ -27,7 +27,7 @@ function readKernels(path: string): Kernel[] {
       const [, number, name] = /^# (\d+) (.*)$/.exec(line)!;
       names[Number(number)] = name!;
     } else if (line !== '') {
-      const [start, end, stream, name, blocks] = line.split(' ').map(Number);
+      const [start, end, stream, name] = line.split(' ').map(Number);
       kernels.push({
         stream: stream!,
         start: start!,
@@ -40,7 +40,7 @@ function readKernels(path: string): Kernel[] {
   return kernels.sort((a, b) => a.start - b.start);
 }
 
-/** Those of the stream that has most: copies for other steps run beside it. */
+/** Those of the stream that has most. */
 function onBusiestStream(kernels: readonly Kernel[]): Kernel[] {
   const counts = new Map<number, number>();
   for (const { stream } of kernels) counts.set(stream, (counts.get(stream) ?? 0) + 1);
@@ -48,43 +48,48 @@ function onBusiestStream(kernels: readonly Kernel[]): Kernel[] {
   return kernels.filter(({ stream }) => stream === busiest);
 }
 
-/** Kernels of the last step but one, and how long the last one is in nanoseconds from its first start on. */
-function lastStep(kernels: readonly Kernel[]): { step: readonly Kernel[]; wall: number } {
-  const key = (i: number) => kernels[i]!.name;
+/** When the last step but one of this stream began and ended, in nanoseconds. */
+function lastStep(kernels: readonly Kernel[]): readonly [begin: number, end: number] {
+  const fromEnd = (i: number) => kernels[kernels.length - 1 - i]!;
   for (let size = 100; 2 * size < kernels.length; size++) {
-    const end = kernels.length;
     let same = 0;
-    while (same < size && key(end - 1 - same) === key(end - 1 - size - same)) same++;
-    if (same < size) continue;
-    const first = kernels[end - 2 * size]!.start;
-    return {
-      step: kernels.slice(end - 2 * size, end - size),
-      wall: kernels[end - size]!.start - first,
-    };
+    while (same < size && fromEnd(same).name === fromEnd(size + same).name) same++;
+    if (same === size) return [fromEnd(2 * size - 1).start, fromEnd(size - 1).start];
   }
   throw new Error('no step is repeated at the end of this recording');
+}
+
+/** Time in which any of them runs; they are in the order in which they start. */
+function timeBusy(kernels: readonly Kernel[]): number {
+  let [busy, until] = [0, 0];
+  for (const { start, end } of kernels) {
+    busy += Math.max(0, end - Math.max(start, until));
+    until = Math.max(until, end);
+  }
+  return busy;
 }
 
 const milliseconds = (nanoseconds: number) => (nanoseconds / 1e6).toFixed(3);
 
 function main(): void {
-  const { step, wall } = lastStep(onBusiestStream(readKernels(process.argv[2]!)));
-  const groups = new Map<string, { time: number; count: number; blocks: Set<number> }>();
-  let busy = 0;
-  for (const { start, end, name, blocks } of step) {
-    const group = groups.get(name) ?? { time: 0, count: 0, blocks: new Set() };
-    group.time += end - start;
+  const kernels = readKernels(process.argv[2]!);
+  const [begin, end] = lastStep(onBusiestStream(kernels));
+  const step = kernels.filter(({ start }) => start >= begin && start < end);
+  const groups = new Map<string, { time: number; count: number }>();
+  for (const { start, end: over, name } of step) {
+    const group = groups.get(name) ?? { time: 0, count: 0 };
+    group.time += over - start;
     group.count++;
-    group.blocks.add(blocks);
     groups.set(name, group);
-    busy += end - start;
   }
+  const sum = [...groups.values()].reduce((total, { time }) => total + time, 0);
   print(
-    `${step.length} kernels and copies a step, ${milliseconds(busy)} ms of ${milliseconds(wall)} ms`,
+    `${step.length} kernels and copies a step: ${milliseconds(end - begin)} ms, ${milliseconds(timeBusy(step))} ms of ` +
+      `them busy; one after the other they take ${milliseconds(sum)} ms`,
   );
   const rows = [...groups].sort(([, a], [, b]) => b.time - a.time);
   for (const [name, { time, count }] of rows) {
-    const share = ((100 * time) / busy).toFixed(1).padStart(5);
+    const share = ((100 * time) / sum).toFixed(1).padStart(5);
     print(`${share} % ${milliseconds(time).padStart(9)} ms ${String(count).padStart(5)} ${name}`);
   }
 }
