@@ -33,7 +33,6 @@ function readKernels(path: string): Kernel[] {
         start: start!,
         end: end!,
         name: names[name!]!,
-        blocks: blocks!,
       });
     }
   }
