@@ -19,8 +19,8 @@ export interface CudaSupport {
   readonly events: CudaDriver;
   /** Absent where graphs are not wanted or cannot be captured. */
   readonly graphs: GraphPool | undefined;
-  /** Where graphs have work beside their main stream. */
-  readonly side: SideStream | undefined;
+  /** Where graphs have work beside their main stream, and what captures those that are only timed. */
+  readonly side: { readonly stream: SideStream; readonly trials: GraphPool } | undefined;
   /** Absent where kernels of our own are not wanted or cannot be compiled. */
   readonly launcher: KernelLauncher | undefined;
   /** Notes that a graph is run call by call, and why; each reason once. */
@@ -42,7 +42,7 @@ export interface CudaSupportOptions {
 interface DeviceSupport {
   readonly driver: CudaDriver | Error;
   readonly pool: GraphPool | Error;
-  readonly side: SideStream | Error;
+  readonly side: CudaSupport['side'] | Error;
   readonly launcher: KernelLauncher | Error;
 }
 
@@ -72,7 +72,10 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
     driver instanceof Error
       ? driver
       : attempt(() => new GraphPool(library, driver, () => memory.releaseCache()));
-  const side = driver instanceof Error ? driver : attempt(() => new SideStream(library, driver));
+  const side =
+    driver instanceof Error || pool instanceof Error
+      ? undefined
+      : attempt(() => ({ stream: new SideStream(library, driver), trials: pool.apart() }));
   const launcher =
     driver instanceof Error ? driver : attempt(() => openLauncher(library, driver, device));
   const support = { driver, pool, side, launcher };

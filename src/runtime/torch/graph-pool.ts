@@ -75,13 +75,20 @@ export class GraphPool implements GraphMaker {
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
   /** Why nothing more is captured: libtorch before 2.14 counts a capture that broke as under way. */
-  #broken: string | undefined;
+  readonly #state: { broken?: string };
 
   /**
    * @param releaseCache lets the allocator give its unused memory back to the device
+   * @param state of all pools of one device
    * @throws where this libtorch does not have the class as it is known here
    */
-  constructor(library: CaptureLibrary, driver: CaptureDriver, releaseCache: () => void) {
+  constructor(
+    library: CaptureLibrary,
+    driver: CaptureDriver,
+    releaseCache: () => void,
+    state: { broken?: string } = {},
+  ) {
+    this.#state = state;
     this.#library = library;
     this.#driver = driver;
     this.#releaseCache = releaseCache;
@@ -93,6 +100,11 @@ export class GraphPool implements GraphMaker {
     this.#members = Object.fromEntries(found) as Members;
   }
 
+  /** Captures in memory of its own, which goes back with its last graph. */
+  apart(): GraphPool {
+    return new GraphPool(this.#library, this.#driver, this.#releaseCache, this.#state);
+  }
+
   capture(work: () => void): LaunchableGraph | string {
     const made = this.#capture(work);
     // The runtime keeps the last error until it is asked: libtorch would take it for the next kernel's.
@@ -101,7 +113,7 @@ export class GraphPool implements GraphMaker {
   }
 
   #capture(work: () => void): LaunchableGraph | string {
-    const flaw = this.#broken ?? this.#rehearse(work);
+    const flaw = this.#state.broken ?? this.#rehearse(work);
     if (flaw !== undefined) return flaw;
     // What the work had so far is not needed any more: the pool gets its own.
     this.#releaseCache();
@@ -118,7 +130,7 @@ export class GraphPool implements GraphMaker {
       const reason = failed ?? 'a capture broke';
       if (endsByItself(this.#library.version)) this.#destroy(object);
       // The next beginning would throw. The object is left as it is: the allocator asks it now and then.
-      else this.#broken = reason;
+      else this.#state.broken = reason;
       return reason;
     }
     end(object);

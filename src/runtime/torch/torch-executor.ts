@@ -305,9 +305,9 @@ class TorchExecutor implements Executor {
     const { graphs, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
     const state = this.#runState(plan, lowered);
-    const { events, side: stream } = this.#cuda ?? {};
-    const wait = () => events?.synchronize();
-    const side = this.#hasSideStream && stream ? { stream, wait } : undefined;
+    const wait = () => this.#cuda?.events.synchronize();
+    const beside = this.#hasSideStream ? this.#cuda?.side : undefined;
+    const side = beside && { ...beside, wait };
     const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
     const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
     this.#captured.add(captured);

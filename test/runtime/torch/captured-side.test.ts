@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { CapturedRun } from '../../../src/runtime/torch/captured-run.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
+import type { GraphMaker } from '../../../src/runtime/torch/graph-pool.ts';
 import { Plan } from '../../../src/runtime/torch/plan.ts';
 import type { SideStream } from '../../../src/runtime/torch/side-stream.ts';
 import { TorchEmitter, tensor, whole, wholes } from '../../../src/runtime/torch/torch-emitter.ts';
@@ -57,25 +58,26 @@ async function captured(milliseconds: { readonly side: number; readonly row: num
     join: () => undefined,
     abandon: () => undefined,
   };
+  const maker: GraphMaker = {
+    capture: (work) => ({
+      launch: () => {
+        launches++;
+        const before = aside;
+        plan.clearResults();
+        work();
+        if (aside === before) busyFor(milliseconds.row);
+      },
+      dispose: () => undefined,
+    }),
+  };
   const run = new CapturedRun({
     plan,
-    maker: {
-      capture: (work) => ({
-        launch: () => {
-          launches++;
-          const before = aside;
-          plan.clearResults();
-          work();
-          if (aside === before) busyFor(milliseconds.row);
-        },
-        dispose: () => undefined,
-      }),
-    },
+    maker,
     state: {
       save: () => ({ restore: () => undefined, forget: () => undefined }),
       read: () => [read()],
     },
-    side: { stream: stream as unknown as SideStream, wait: () => undefined },
+    side: { stream: stream as unknown as SideStream, trials: maker, wait: () => undefined },
     onRefused: (reason) => {
       throw new Error(reason);
     },
