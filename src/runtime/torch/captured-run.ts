@@ -35,6 +35,8 @@ export interface SideWork {
   readonly trials: GraphMaker;
   /** Until all that was begun on the device is done. */
   readonly wait: () => void;
+  /** Gives the device memory back that nothing has. */
+  readonly releaseCache: () => void;
 }
 
 type SavedState = ReturnType<RunState['save']>;
@@ -130,8 +132,14 @@ export class CapturedRun {
       plan.clearResults();
       plan.runAtOnce(side);
     };
-    // libtorch makes work space for a stream when it is first used, which must not be the graph's.
-    if (side) work();
+    if (side) {
+      // libtorch makes work space for a stream when it is first used, which must not be the graph's.
+      // What the run before it took lies in other pieces.
+      plan.clear();
+      plan.clearResults();
+      this.#options.side?.releaseCache();
+      work();
+    }
     saved.restore();
     const made = maker.capture(work);
     if (typeof made === 'string') return made;

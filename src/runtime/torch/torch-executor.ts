@@ -307,7 +307,7 @@ class TorchExecutor implements Executor {
     const state = this.#runState(plan, lowered);
     const wait = () => this.#cuda?.events.synchronize();
     const beside = this.#hasSideStream ? this.#cuda?.side : undefined;
-    const side = beside && { ...beside, wait };
+    const side = beside && { ...beside, wait, releaseCache: () => this.#memory.releaseCache() };
     const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
     const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
     this.#captured.add(captured);

@@ -77,7 +77,12 @@ async function captured(milliseconds: { readonly side: number; readonly row: num
       save: () => ({ restore: () => undefined, forget: () => undefined }),
       read: () => [read()],
     },
-    side: { stream: stream as unknown as SideStream, trials: maker, wait: () => undefined },
+    side: {
+      stream: stream as unknown as SideStream,
+      trials: maker,
+      wait: () => undefined,
+      releaseCache: () => undefined,
+    },
     onRefused: (reason) => {
       throw new Error(reason);
     },
