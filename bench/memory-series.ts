@@ -10,7 +10,7 @@ export interface MemorySample {
   readonly host: number;
   /** V8's heap in use, MiB. */
   readonly heap: number;
-  /** Of the GPU, MiB. */
+  /** What the process uses of the GPU, MiB; all that is used, where the driver does not tell. */
   readonly device?: number;
 }
 
@@ -31,7 +31,7 @@ export class MemoryRecorder {
   }
 
   take(step: number): void {
-    const device = this.#index === undefined ? undefined : usedDeviceMib(this.#index);
+    const device = this.#index === undefined ? undefined : usedDeviceMib(this.#index, process.pid);
     this.samples.push({
       step,
       host: Math.round(residentGib() * 1024 * 10) / 10,

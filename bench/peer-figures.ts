@@ -14,7 +14,7 @@ export interface Figures {
   readonly floor?: { readonly floor_s: number; readonly matmul_gflops: number } | null;
   readonly flops?: number;
   readonly losses?: readonly number[];
-  /** Most MiB of the whole GPU in use meanwhile. */
+  /** Most MiB of the GPU that it used. */
   readonly gpuMib?: number;
 }
 

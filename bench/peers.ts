@@ -70,9 +70,16 @@ async function figuresOf(command: string, args: readonly string[]): Promise<Figu
   const env = { ...process.env };
   if (options['no-spinning']) env['OMP_WAIT_POLICY'] = 'passive';
   const index = cudaIndex(options.device);
-  const watch = index === undefined ? undefined : new DeviceMemoryWatch(index);
+  const running = run(command, args, {
+    env,
+    maxBuffer: 2 ** 26,
+    timeout: 1000 * Number(options.limit),
+  });
+  const { pid } = running.child;
+  const watch =
+    index === undefined || pid === undefined ? undefined : new DeviceMemoryWatch(index, pid);
   try {
-    await run(command, args, { env, maxBuffer: 2 ** 26, timeout: 1000 * Number(options.limit) });
+    await running;
   } catch (error) {
     const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
     if (killed) throw new Error(`longer than --limit ${options.limit} s`);

@@ -149,8 +149,8 @@ async function timeOnExecutor(
   options: Options,
 ) {
   const index = cudaIndex(options.device);
-  const before = index === undefined ? undefined : usedDeviceMib(index);
-  const watch = index === undefined ? undefined : new DeviceMemoryWatch(index);
+  const before = index === undefined ? undefined : usedDeviceMib(index, process.pid);
+  const watch = index === undefined ? undefined : new DeviceMemoryWatch(index, process.pid);
   const executor = await benchExecutor(model, executorOptions);
   try {
     const sizes = { ...bench, rank: Number(options.rank) };
