@@ -45,10 +45,26 @@ function row({ case: name, sides, ratios, curves }: CaseResult): string[] {
 
 const line = (cells: readonly string[]) => process.stdout.write(`| ${cells.join(' | ')} |\n`);
 
+/** One result for each case: a file may have what another has not. */
+function byCase(results: readonly CaseResult[]): CaseResult[] {
+  const merged = new Map<string, CaseResult>();
+  for (const result of results) {
+    const known = merged.get(result.case) ?? result;
+    merged.set(result.case, {
+      case: result.case,
+      failed: [...known.failed, ...result.failed],
+      sides: { ...result.sides, ...known.sides },
+      ratios: { ...result.ratios, ...known.ratios },
+      curves: { ...result.curves, ...known.curves },
+    });
+  }
+  return [...merged.values()];
+}
+
 const files = readdirSync(folder).filter((name) => /^peers-.*\.json$/.test(name));
 line(names);
 line(names.map(() => '---'));
-for (const file of files.sort()) {
-  const results = JSON.parse(readFileSync(join(folder, file), 'utf8')) as CaseResult[];
-  for (const result of results) line(row(result));
-}
+const results = files
+  .sort()
+  .flatMap((file) => JSON.parse(readFileSync(join(folder, file), 'utf8')) as CaseResult[]);
+for (const result of byCase(results)) line(row(result));

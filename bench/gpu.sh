@@ -5,6 +5,7 @@
 #
 #     SDL_TORCH=venv PYTHON=venv/bin/python PEER=peer_bench.py sh bench/gpu.sh results
 #     sh bench/gpu.sh results part1; sh bench/gpu.sh results part2      # each in BUDGET seconds
+#     BUDGET=2400 sh bench/gpu.sh results part3                         # beside compiled peers
 #     sh bench/gpu.sh results runs                                      # whole runs alone
 #     SDL_DEVICE=cpu DRY=1 PATIENCE=4 sh bench/gpu.sh results           # tries the script on small networks
 #
@@ -13,7 +14,7 @@
 # where Python does not find the package; without PEER only our side is timed. What fails or takes too long is
 # noted, and the rest goes on; what there is no time left for is named. All output is in results/log-*.txt, the
 # figures are in results/*.json, and the end of the output is a table of them. PATIENCE=2 doubles the time that
-# each step may take, LIMIT is the most seconds of one side of a comparison (200).
+# each step may take, LIMIT is the most seconds of one side of a comparison (900).
 #
 # It runs from the sources (npm install) or from a bundle of scripts/pack-bundle.sh, which needs no npm.
 
@@ -26,7 +27,7 @@ log="$out/log-$part.txt"
 : >"$log"
 
 device=${SDL_DEVICE:-cuda}
-if [ "$part" = all ]; then budget=${BUDGET:-3600}; else budget=${BUDGET:-400}; fi
+if [ "$part" = all ]; then budget=${BUDGET:-6000}; else budget=${BUDGET:-400}; fi
 end=$(($(date +%s) + budget))
 
 node=node
@@ -96,7 +97,7 @@ exact() {
 peers() {
   if [ -n "${PEER:-}" ]; then
     # shellcheck disable=SC2086
-    js bench/peers $ours $counted --case "$2" --compile "$3" --limit "${LIMIT:-200}" --json "$out/peers-$1.json" \
+    js bench/peers $ours $counted --case "$2" --compile "$3" --limit "${LIMIT:-900}" --json "$out/peers-$1.json" \
       ${DIFFUSERS:+--diffusers "$DIFFUSERS"}
   else
     # shellcheck disable=SC2086
@@ -179,8 +180,9 @@ first() {
   step 'parity f32' 90 exact scripts/parity/main test/fixtures/golden --executor torch
   step 'own kernels' 60 own_kernels
   step 'attention kernels' 60 attention_kernels
-  step "peers $batch_1" 220 peers "$batch_1" "$batch_1" none,default
-  step "peers $batch_8" 220 peers "$batch_8" "$batch_8" none,default
+  for name in "$batch_1" "$batch_8" "$sdxl_1" "$sdxl_4"; do
+    step "peers $name" 150 peers "$name" "$name" none
+  done
   step 'a whole run' 120 whole_run
   step 'captured graphs' 60 captured
   step 'parity bf16' 60 js scripts/parity/main test/fixtures/golden --executor torch-bf16
@@ -193,19 +195,25 @@ runs() {
 }
 
 second() {
-  step "peers $sdxl_1" 300 peers "$sdxl_1" "$sdxl_1" none,default
-  step "peers $sdxl_4" 300 peers "$sdxl_4" "$sdxl_4" none,default
   step '2,000 steps' 150 long_run
   step 'to the GPU and back' 120 resume
   step 'single choices' 120 choices
   step 'phases of each case' 200 phases
 }
 
+# To compile SDXL took the peer more than five minutes on 16 cores.
+third() {
+  for name in "$batch_1" "$batch_8" "$sdxl_1" "$sdxl_4"; do
+    step "compiled $name" 1200 peers "compiled-$name" "$name" default
+  done
+}
+
 nvidia-smi >>"$log" 2>&1 || say 'nvidia-smi is missing: is this a GPU machine?'
 case $part in
 part1) first ;;
 part2) second ;;
+part3) third ;;
 runs) runs ;;
-*) first && second ;;
+*) first && second && third ;;
 esac
 js bench/gpu-table "$out" | tee -a "$log"
