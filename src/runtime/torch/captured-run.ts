@@ -29,7 +29,7 @@ export interface RunState {
 }
 
 /** A second stream, and what shows whether a graph is faster with it. */
-export interface SideWork {
+interface SideWork {
   readonly stream: SideStream;
   /** Captures what is only timed, in memory that it gives back. */
   readonly trials: GraphMaker;
