@@ -83,6 +83,21 @@ test('after a capture broke, nothing more is begun: libtorch before 2.14 would t
   expect(asked).toEqual([...before, 'last error']);
 });
 
+test('graphs apart have a pool of their own, and break with the others', () => {
+  const { pool, pools } = poolOn();
+  const apart = pool.apart();
+  const first = apart.capture(work);
+  if (typeof first === 'string') throw new Error(first);
+  pool.capture(work);
+  // With its last graph the pool goes, and the next one is another.
+  first.dispose();
+  apart.capture(work);
+  expect(new Set(pools).size).toBe(3);
+  const broken = poolOn({ breaks: [2] }).pool;
+  expect(broken.apart().capture(work)).toBe('a capture broke');
+  expect(broken.capture(work)).toBe('a capture broke');
+});
+
 test('from 2.14 on, a capture that broke gives its pool back, and others follow', () => {
   const { pool, asked, pools } = poolOn({ breaks: [2], minor: 14 });
   expect(pool.capture(work)).toBe('a capture broke');

@@ -53,3 +53,12 @@ test('channels that are no whole packs, and groups too large for a block, are no
   expect(takesGroupNorm('bf16', { channels: 36, groups: 4 })).toBe(false);
   expect(takesGroupNorm('f32', { channels: 8192, groups: 1 })).toBe(false);
 });
+
+test('slices are equal, however many groups there are', () => {
+  for (const count of [2, 3, 4, 6, 12, 16]) {
+    for (let ofGroup = 8; ofGroup <= 64; ofGroup += 8) {
+      const channels = count * ofGroup;
+      expect(channels % groupNormBlock('bf16', { channels, groups: count }).slice).toBe(0);
+    }
+  }
+});
