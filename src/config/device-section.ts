@@ -45,7 +45,7 @@ export const deviceSection = z.strictObject({
     .boolean()
     .default(true)
     .describe(
-      "On an NVIDIA GPU, norms with what is around them, the feed-forward layers' GEGLU and AdamW are computed by kernels of our own, compiled at the start by NVIDIA's NVRTC, which comes with PyTorch, where they are faster than libtorch's and give the same; false: by libtorch's always.",
+      "On an NVIDIA GPU, norms with what is around them, the feed-forward layers' GEGLU and AdamW are computed by kernels of our own, compiled at the start by NVIDIA's NVRTC, which comes with PyTorch, where they are not slower than libtorch's and give the same; false: by libtorch's always.",
     ),
   tfjsBackend: z
     .enum(['auto', 'node-gpu', 'node', 'wasm', 'cpu'])
