@@ -5,7 +5,7 @@
 #
 #     SDL_TORCH=venv PYTHON=venv/bin/python PEER=peer_bench.py sh bench/gpu.sh results
 #     sh bench/gpu.sh results part1; sh bench/gpu.sh results part2      # each in BUDGET seconds
-#     BUDGET=2400 sh bench/gpu.sh results part3                         # beside compiled peers
+#     BUDGET=1500 sh bench/gpu.sh results part3                         # beside compiled peers
 #     sh bench/gpu.sh results runs                                      # whole runs alone
 #     SDL_DEVICE=cpu DRY=1 PATIENCE=4 sh bench/gpu.sh results           # tries the script on small networks
 #
@@ -93,11 +93,11 @@ exact() {
   js "$@"
 }
 
-# peers <file> <cases> <compile>: ours and the peer's, in turn, from the same start.
+# peers <file> <cases> <compile> <more options>: ours and the peer's, in turn, from the same start.
 peers() {
   if [ -n "${PEER:-}" ]; then
     # shellcheck disable=SC2086
-    js bench/peers $ours $counted --case "$2" --compile "$3" --limit "${LIMIT:-900}" --json "$out/peers-$1.json" \
+    js bench/peers $ours $counted --case "$2" --compile "$3" ${4:-} --limit "${LIMIT:-900}" --json "$out/peers-$1.json" \
       ${DIFFUSERS:+--diffusers "$DIFFUSERS"}
   else
     # shellcheck disable=SC2086
@@ -201,11 +201,18 @@ second() {
   step 'phases of each case' 200 phases
 }
 
-# To compile SDXL took the peer more than five minutes on 16 cores.
+# To compile SDXL takes the peer more than five minutes on 16 cores: all of them at once, where there is room for
+# their steps and ours (MiB).
 third() {
-  for name in "$batch_1" "$batch_8" "$sdxl_1" "$sdxl_4"; do
-    step "compiled $name" 1200 peers "compiled-$name" "$name" default
-  done
+  ahead=
+  case $device in cuda*) ahead=--ahead ;; esac
+  memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1)
+  if [ "${memory:-0}" -gt 110000 ]; then
+    step 'compiled peers' 1500 peers compiled "$batch_1,$batch_8,$sdxl_1,$sdxl_4" default $ahead
+  else
+    step 'compiled peers' 1500 peers compiled "$batch_1,$batch_8,$sdxl_1" default $ahead
+    step "compiled peer of $sdxl_4" 1500 peers compiled-large "$sdxl_4" default
+  fi
 }
 
 nvidia-smi >>"$log" 2>&1 || say 'nvidia-smi is missing: is this a GPU machine?'

@@ -6,10 +6,15 @@ latents, texts, noise and timesteps as bench/step.ts has, so that the losses of 
 The peer is a script with the functions build_unet(model, device, dtype), add_peft(unet, rank, alpha) and
 main(), which draws by torch.randn, torch.randn_like and torch.randint and takes its loss by F.mse_loss. What
 it draws is checked by its shape; anything else than expected ends the run.
+
+Where PEER_TURN names a file, a peer that is warm makes <file>.ready and waits for <file>.go: on a GPU it resets
+the peak of its memory then.
 """
 import importlib.util
 import json
+import os
 import sys
+import time
 
 import torch
 import torch.nn.functional
@@ -126,6 +131,20 @@ class Losses:
         return loss
 
 
+def wait_for_turn(turn):
+    reset = torch.cuda.reset_peak_memory_stats
+
+    def reset_in_turn(*args):
+        open(turn + ".ready", "w").close()
+        while not os.path.exists(turn + ".go"):
+            time.sleep(0.05)
+        reset(*args)
+
+    torch.cuda.reset_peak_memory_stats = reset_in_turn
+
+
+if os.environ.get("PEER_TURN"):
+    wait_for_turn(os.environ["PEER_TURN"])
 peer.unet_config, peer.build_unet, peer.add_peft = unet_config, build_same, add_same
 peer.torch, peer.F = Fed(), Losses()
 peer.main()

@@ -9,14 +9,14 @@
  * With PEER and PYTHON in the environment the first two can be left out.
  */
 
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { parseArgs } from 'node:util';
 import { type BenchCase, parseCase } from './cases.ts';
 import { type CurveDifference, compareCurves } from './compare-curves.ts';
-import { cudaIndex, DeviceMemoryWatch } from './device-memory.ts';
+import { cudaIndex } from './device-memory.ts';
+import { MeasuredProcess } from './measured-process.ts';
 import type { CaseResult, Figures } from './peer-figures.ts';
 import { summarize } from './statistics.ts';
 import { writeStart } from './write-start.ts';
@@ -39,6 +39,8 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '2' },
     steps: { type: 'string', default: '5' },
     warmup: { type: 'string', default: '1' },
+    /** On CUDA: compiles all peers at once, before all else; each waits, warm, until it is timed. */
+    ahead: { type: 'boolean', default: false },
     /** How often each side is run. */
     rounds: { type: 'string', default: '1' },
     /** Threads sleep while they wait, on both sides, so that processor seconds count work alone. */
@@ -53,11 +55,7 @@ const { values: options } = parseArgs({
 });
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
-const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), 'bench-'));
-const report = join(folder, 'report.json');
-const startFile = join(folder, 'start.safetensors');
-const lossesFile = join(folder, 'losses.json');
 
 const peerTypes: Readonly<Record<string, string>> = { f32: 'fp32', bf16: 'bf16', f16: 'fp16' };
 
@@ -66,58 +64,56 @@ type Side = 'ours' | `peer ${string}`;
 const processorOf = (figures: Figures) =>
   (figures.cpu_s_per_step ?? figures.host!.cpu_s_per_step).median;
 
-async function figuresOf(command: string, args: readonly string[]): Promise<Figures> {
+function started(
+  command: string,
+  args: readonly string[],
+  { report, turn }: { readonly report: string; readonly turn?: string },
+): MeasuredProcess {
   const env = { ...process.env };
   if (options['no-spinning']) env['OMP_WAIT_POLICY'] = 'passive';
-  const index = cudaIndex(options.device);
-  const running = run(command, args, {
-    env,
-    maxBuffer: 2 ** 26,
-    timeout: 1000 * Number(options.limit),
-  });
-  const { pid } = running.child;
-  const watch =
-    index === undefined || pid === undefined ? undefined : new DeviceMemoryWatch(index, pid);
-  try {
-    await running;
-  } catch (error) {
-    const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
-    if (killed) throw new Error(`longer than --limit ${options.limit} s`);
-    const lines = (stderr ?? String(error)).trim().split('\n');
-    const reason = lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1);
-    throw new Error(`${command} failed: ${reason}`);
-  } finally {
-    watch?.stop();
-  }
-  const figures = JSON.parse(readFileSync(report, 'utf8')) as Figures;
-  const gpuMib = watch?.peakMib;
-  return gpuMib === undefined ? figures : { ...figures, gpuMib };
+  const [gpu, limit] = [cudaIndex(options.device), Number(options.limit)];
+  return new MeasuredProcess({ command, args, env, report, gpu, limit, ...(turn ? { turn } : {}) });
 }
 
-const common = () => [
+const common = (report: string) => [
   ...['--rank', options.rank, '--threads', options.threads, '--device', options.device],
   ...['--steps', options.steps, '--warmup', options.warmup, '--json', report],
 ];
 
-const ours = ({ name }: BenchCase) =>
-  figuresOf(process.execPath, [
+function ours({ name }: BenchCase): Promise<Figures> {
+  const report = join(folder, 'ours.json');
+  const args = [
     ...process.execArgv,
     join(import.meta.dirname, `step${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`),
     ...['--case', name, '--executor', options.executor, '--precision', options.precision],
-    ...common(),
+    ...common(report),
     '--no-phases',
     ...(options['no-cuda-graphs'] ? ['--no-cuda-graphs'] : []),
     ...(options['no-fused-kernels'] ? ['--no-fused-kernels'] : []),
     ...(options['no-spinning'] ? ['--no-spinning'] : []),
-  ]);
+  ];
+  return started(process.execPath, args, { report }).figures();
+}
+
+/** A case's start, as a file for its peers. */
+const startOf = ({ name }: BenchCase) => join(folder, `${name}.safetensors`);
 
 /** The start's script lies beside the sources, also where this one is compiled. */
 const sameStart = () =>
   process.env['PEER_SAME_START'] ?? join(import.meta.dirname, 'peer-same-start.py');
 
-async function theirs(bench: BenchCase, compile: string): Promise<Figures> {
+/** A peer, and where its losses will be. */
+interface Peer {
+  readonly process: MeasuredProcess;
+  readonly losses: string | undefined;
+}
+
+/** @param waits whether it is begun before its turn */
+function startPeer(bench: BenchCase, compile: string, waits: boolean): Peer {
   const peer = options.peer ?? process.env['PEER'];
   if (!peer) throw new Error('--peer is needed: the path of the script that times PyTorch');
+  const file = join(folder, `${bench.name}-${compile}`);
+  const report = `${file}.json`;
   const args = [
     ...['--model', bench.model, '--resolution', String(bench.resolution)],
     ...[
@@ -127,18 +123,22 @@ async function theirs(bench: BenchCase, compile: string): Promise<Figures> {
       peerTypes[options.precision] ?? options.precision,
     ],
     ...['--compile', compile],
-    ...common(),
+    ...common(report),
     ...(bench.checkpointing ? ['--checkpointing'] : []),
     ...(bench.tiny ? ['--allow-odd-size'] : []),
     ...(options.diffusers ? ['--diffusers', options.diffusers] : []),
   ];
-  const script = options['own-start'] ? [peer] : [sameStart(), startFile, lossesFile, peer];
-  const figures = await figuresOf(options.python ?? process.env['PYTHON'] ?? 'python3', [
-    ...script,
-    ...args,
-  ]);
-  if (options['own-start']) return figures;
-  return { ...figures, losses: JSON.parse(readFileSync(lossesFile, 'utf8')) as number[] };
+  const losses = options['own-start'] ? undefined : `${file}.losses.json`;
+  const script = losses ? [sameStart(), startOf(bench), losses, peer] : [peer];
+  const python = options.python ?? process.env['PYTHON'] ?? 'python3';
+  const turn = waits ? { turn: file } : {};
+  return { process: started(python, [...script, ...args], { report, ...turn }), losses };
+}
+
+async function figuresOf({ process: running, losses }: Peer): Promise<Figures> {
+  const figures = await running.figures();
+  if (losses === undefined) return figures;
+  return { ...figures, losses: JSON.parse(readFileSync(losses, 'utf8')) as number[] };
 }
 
 const median = (rounds: readonly Figures[], of: (figures: Figures) => number) =>
@@ -207,9 +207,43 @@ function printCase(bench: BenchCase, result: CaseResult): void {
   );
 }
 
+const hasPeer = ({ model }: BenchCase) => model !== 'sd21';
+
+/** Peers that were begun before their turn, by case and way of compiling. */
+const ahead = new Map<string, Peer>();
+
+async function writeStartOf(bench: BenchCase): Promise<void> {
+  if (!hasPeer(bench) || options['own-start']) return;
+  const steps = Number(options.steps) + Number(options.warmup);
+  await writeStart(startOf(bench), bench, { rank: Number(options.rank), steps, seed: 0 });
+}
+
+function startAhead(benches: readonly BenchCase[]): void {
+  if (cudaIndex(options.device) === undefined || options['own-start']) {
+    throw new Error('--ahead is for CUDA devices, and for our start');
+  }
+  for (const bench of benches.filter(hasPeer)) {
+    for (const compile of options.compile.split(',')) {
+      if (compile !== 'none') {
+        ahead.set(`${bench.name} ${compile}`, startPeer(bench, compile, true));
+      }
+    }
+  }
+}
+
+function theirs(bench: BenchCase, compile: string): Promise<Figures> {
+  const key = `${bench.name} ${compile}`;
+  const peer = ahead.get(key) ?? startPeer(bench, compile, false);
+  ahead.delete(key);
+  return figuresOf(peer);
+}
+
 /** @param keep is given what there is after each side, so that a run that is cut off leaves it */
-async function compareCase(name: string, keep: (result: CaseResult) => void): Promise<CaseResult> {
-  const bench = parseCase(name);
+async function compareCase(
+  bench: BenchCase,
+  keep: (result: CaseResult) => void,
+): Promise<CaseResult> {
+  const { name } = bench;
   const sides = new Map<Side, Figures[]>();
   const failed: string[] = [];
   const attempt = async (side: Side, measure: () => Promise<Figures>) => {
@@ -223,18 +257,12 @@ async function compareCase(name: string, keep: (result: CaseResult) => void): Pr
     }
     keep({ case: name, failed, ...compared(sides) });
   };
-  const hasPeer = bench.model !== 'sd21';
-  if (!hasPeer) print(`  ${name}: the peer knows SD 1.5 and SDXL alone; ours is timed without it`);
-  if (hasPeer && !options['own-start']) {
-    await writeStart(startFile, bench, {
-      rank: Number(options.rank),
-      steps: Number(options.steps) + Number(options.warmup),
-      seed: 0,
-    });
+  if (!hasPeer(bench)) {
+    print(`  ${name}: the peer knows SD 1.5 and SDXL alone; ours is timed without it`);
   }
   for (let round = 0; round < Number(options.rounds); round++) {
     await attempt('ours', () => ours(bench));
-    for (const compile of hasPeer ? options.compile.split(',') : []) {
+    for (const compile of hasPeer(bench) ? options.compile.split(',') : []) {
       const side = compile === 'none' ? 'peer eager' : (`peer compiled ${compile}` as const);
       await attempt(side, () => theirs(bench, compile));
     }
@@ -249,8 +277,11 @@ async function main(): Promise<void> {
   const write = (all: readonly CaseResult[]) => {
     if (options.json) writeFileSync(options.json, `${JSON.stringify(all, null, 1)}\n`);
   };
-  for (const name of options.case.split(',')) {
-    results.push(await compareCase(name, (partial) => write([...results, partial])));
+  const benches = options.case.split(',').map(parseCase);
+  for (const bench of benches) await writeStartOf(bench);
+  if (options.ahead) startAhead(benches);
+  for (const bench of benches) {
+    results.push(await compareCase(bench, (partial) => write([...results, partial])));
     write(results);
   }
   if (results.every(({ failed }) => failed.length > 0)) process.exitCode = 1;
@@ -259,5 +290,6 @@ async function main(): Promise<void> {
 try {
   await main();
 } finally {
+  for (const { process: waiting } of ahead.values()) waiting.stop();
   rmSync(folder, { recursive: true });
 }
