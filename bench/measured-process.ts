@@ -50,13 +50,18 @@ export class MeasuredProcess {
     });
   }
 
+  /** Until it waits for its turn, or has failed. */
+  async ready(): Promise<void> {
+    const { turn } = this.#options;
+    if (turn === undefined) return;
+    while (!(this.#isOver || existsSync(`${turn}.ready`))) await sleep(glance);
+  }
+
   /** Lets it begin what counts, once it is ready, and waits for its end. @throws Error where it failed */
   async figures(): Promise<Figures> {
     const { turn, gpu, report } = this.#options;
-    if (turn !== undefined) {
-      while (!(this.#isOver || existsSync(`${turn}.ready`))) await sleep(glance);
-      writeFileSync(`${turn}.go`, '');
-    }
+    await this.ready();
+    if (turn !== undefined) writeFileSync(`${turn}.go`, '');
     const { pid } = this.#child;
     const watch =
       gpu === undefined || pid === undefined ? undefined : new DeviceMemoryWatch(gpu, pid);

@@ -218,7 +218,8 @@ async function writeStartOf(bench: BenchCase): Promise<void> {
   await writeStart(startOf(bench), bench, { rank: Number(options.rank), steps, seed: 0 });
 }
 
-function startAhead(benches: readonly BenchCase[]): void {
+/** Until all of them are warm, so that none is timed while another compiles. */
+async function startAhead(benches: readonly BenchCase[]): Promise<void> {
   if (cudaIndex(options.device) === undefined || options['own-start']) {
     throw new Error('--ahead is for CUDA devices, and for our start');
   }
@@ -229,6 +230,7 @@ function startAhead(benches: readonly BenchCase[]): void {
       }
     }
   }
+  await Promise.all(Array.from(ahead.values(), ({ process: peer }) => peer.ready()));
 }
 
 function theirs(bench: BenchCase, compile: string): Promise<Figures> {
@@ -279,7 +281,7 @@ async function main(): Promise<void> {
   };
   const benches = options.case.split(',').map(parseCase);
   for (const bench of benches) await writeStartOf(bench);
-  if (options.ahead) startAhead(benches);
+  if (options.ahead) await startAhead(benches);
   for (const bench of benches) {
     results.push(await compareCase(bench, (partial) => write([...results, partial])));
     write(results);

@@ -49,7 +49,8 @@ test('one that is ready waits until its figures are asked for', async () => {
       ${writes}
     }, 10);`;
   const { running, file } = started(waits, { turn: true });
-  await expect.poll(() => existsSync(`${file}.ready`), { timeout: 10_000 }).toBe(true);
+  await running.ready();
+  expect(existsSync(`${file}.ready`)).toBe(true);
   expect(existsSync(join(folder, 'report.json'))).toBe(false);
   expect(await running.figures()).toEqual({ peak_rss_gib: 1 });
 });
