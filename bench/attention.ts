@@ -6,22 +6,11 @@
  */
 
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { compareRuns } from '../src/runtime/torch/agreement.ts';
 import { attentionTrialGraph, cudaChoices } from '../src/runtime/torch/attention-trials.ts';
-import { openCuda } from '../src/runtime/torch/cuda-support.ts';
-import { DeviceMemory } from '../src/runtime/torch/device-memory.ts';
 import { type GraphTrial, OpenTrial } from '../src/runtime/torch/graph-trial.ts';
 import type { AttentionSizes } from '../src/runtime/torch/rules/rule.ts';
-import { chooseTorch } from '../src/runtime/torch/torch-executor.ts';
-
-const { values: options } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'cuda' },
-    precision: { type: 'string', default: 'bf16' },
-    json: { type: 'string' },
-  },
-});
+import { openTrialDevice, print, trialOptions } from './trial-device.ts';
 
 /** Batch, heads, queries, keys, channels of a head. */
 const sizes = [
@@ -38,12 +27,8 @@ const sizes = [
   [8, 8, 1024, 77, 80],
 ] as const;
 
-const print = (line: string) => process.stdout.write(`${line}\n`);
-const compute = options.precision as 'bf16' | 'f16';
-const { library, device } = chooseTorch({ device: options.device, compute });
-const note = (text: string) => print(`note: ${text}`);
-const cuda = openCuda({ library, device, compute, cudaGraphs: true, fusedKernels: false, note });
-const place = { library, memory: new DeviceMemory(library, device), graphs: cuda?.graphs };
+const { compute, ...options } = trialOptions();
+const device = openTrialDevice(options.device, compute);
 const target = {
   compute,
   channelsLast: true,
@@ -58,14 +43,14 @@ for (const [batch, heads, queries, keys, channels] of sizes) {
     scale: channels ** -0.5,
     causal: false,
   };
-  const trial = new OpenTrial(place, attentionTrialGraph(all));
+  const trial = new OpenTrial(device, attentionTrialGraph(all));
   let first: GraphTrial | undefined;
   for (const choice of cudaChoices(all, compute)) {
     const { kernel, chunks } = choice;
     if (kernel === 'composed') continue;
     const name = `[${batch},${heads},${queries},${keys},${channels}] ${kernel} in ${chunks}`;
     try {
-      const made = library.quietly(() => trial.run({ ...target, attention: () => choice }));
+      const made = device.library.quietly(() => trial.run({ ...target, attention: () => choice }));
       first ??= made;
       const agrees = compareRuns(first.results, made.results) === 'same';
       const { milliseconds } = made;

@@ -6,20 +6,9 @@
  */
 
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
-import { openCuda } from '../src/runtime/torch/cuda-support.ts';
-import { DeviceMemory } from '../src/runtime/torch/device-memory.ts';
 import { tryKernel } from '../src/runtime/torch/kernel-trial.ts';
 import { ownKernels, unchunked } from '../src/runtime/torch/rules/rule.ts';
-import { chooseTorch } from '../src/runtime/torch/torch-executor.ts';
-
-const { values: options } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'cuda' },
-    precision: { type: 'string', default: 'bf16' },
-    json: { type: 'string' },
-  },
-});
+import { openTrialDevice, print, trialOptions } from './trial-device.ts';
 
 const sizes = [
   { images: 1, side: 64, channels: 320 },
@@ -30,20 +19,14 @@ const sizes = [
   { images: 4, side: 32, channels: 1280 },
 ] as const;
 
-const print = (line: string) => process.stdout.write(`${line}\n`);
-const compute = options.precision as 'f32' | 'bf16' | 'f16';
-const { library, device } = chooseTorch({ device: options.device, compute });
-const note = (text: string) => print(`note: ${text}`);
-const cuda = openCuda({ library, device, compute, cudaGraphs: true, fusedKernels: true, note });
-if (!cuda?.launcher) {
+const { compute, ...options } = trialOptions();
+const device = openTrialDevice(options.device, compute);
+if (!device.launcher) {
   print('no kernels of our own here');
   process.exit(1);
 }
 const place = {
-  library,
-  launcher: cuda.launcher,
-  graphs: cuda.graphs,
-  memory: new DeviceMemory(library, device),
+  ...device,
   target: {
     compute,
     attention: () => unchunked('composed'),

@@ -4,11 +4,12 @@
  * captured goes on call by call.
  */
 
+import { OutOfMemoryError } from '../executor.ts';
 import { compareRuns } from './agreement.ts';
 import type { GraphMaker, LaunchableGraph } from './graph-pool.ts';
 import type { Plan } from './plan.ts';
 import { timeOf } from './replay-clock.ts';
-import type { SideStream } from './side-stream.ts';
+import type { Beside } from './side-run.ts';
 
 /** Runs before a capture: who runs less often is not worth it. */
 const plainRuns = 2;
@@ -29,8 +30,7 @@ export interface RunState {
 }
 
 /** A second stream, and what shows whether a graph is faster with it. */
-interface SideWork {
-  readonly stream: SideStream;
+interface SideWork extends Beside {
   /** Captures what is only timed, in memory that it gives back. */
   readonly trials: GraphMaker;
   /** Until all that was begun on the device is done. */
@@ -58,6 +58,8 @@ export class CapturedRun {
   #runs = 0;
   #graph: LaunchableGraph | undefined;
   #isRefused = false;
+  /** Found once. */
+  #isFasterBeside: boolean | undefined;
 
   constructor(options: CapturedRunOptions) {
     this.#options = options;
@@ -105,50 +107,61 @@ export class CapturedRun {
     saved: SavedState,
     expected: readonly ArrayLike<number>[],
   ): LaunchableGraph | string {
-    const { plan, maker, side } = this.#options;
-    const timeWith = (stream?: SideStream): number => {
-      const made = this.#capture(side!.trials, saved, expected, stream);
+    const { maker, side } = this.#options;
+    this.#isFasterBeside ??= side !== undefined && this.#compare(side, saved, expected);
+    return this.#capture(maker, saved, expected, this.#isFasterBeside ? side : undefined);
+  }
+
+  /** Whether the graph is faster with the second stream. */
+  #compare(side: SideWork, saved: SavedState, expected: readonly ArrayLike<number>[]): boolean {
+    const { plan } = this.#options;
+    // libtorch makes work space for a stream when it is first used, which must not be a graph's. What the
+    // run before it took lies in other pieces.
+    this.#clear();
+    side.releaseCache();
+    try {
+      plan.runAtOnce(side);
+    } catch (error) {
+      // It holds more than a run without it, which there is room for.
+      if (error instanceof OutOfMemoryError) return false;
+      throw error;
+    }
+    const timeWith = (beside?: Beside): number => {
+      const made = this.#capture(side.trials, saved, expected, beside);
       if (typeof made === 'string') return Number.POSITIVE_INFINITY;
-      const time = timeOf(() => made.launch(), side!.wait);
-      plan.clear();
-      plan.clearResults();
+      const time = timeOf(() => made.launch(), side.wait);
+      this.#clear();
       made.dispose();
       return time;
     };
-    const isFaster = side && plan.hasSideCalls && timeWith(side.stream) < timeWith();
-    return this.#capture(maker, saved, expected, isFaster ? side.stream : undefined);
+    return timeWith(side) < timeWith();
   }
 
   #capture(
     maker: GraphMaker,
     saved: SavedState,
     expected: readonly ArrayLike<number>[],
-    side?: SideStream,
+    beside?: Beside,
   ): LaunchableGraph | string {
     const { plan, state } = this.#options;
-    const work = () => {
-      // Of a run before, also of one that was only captured.
-      plan.clear();
-      plan.clearResults();
-      plan.runAtOnce(side);
-    };
-    if (side) {
-      // libtorch makes work space for a stream when it is first used, which must not be the graph's.
-      // What the run before it took lies in other pieces.
-      plan.clear();
-      plan.clearResults();
-      this.#options.side?.releaseCache();
-      work();
-    }
     saved.restore();
-    const made = maker.capture(work);
+    const made = maker.capture(() => {
+      this.#clear();
+      plan.runAtOnce(beside);
+    });
     if (typeof made === 'string') return made;
     made.launch();
     if (compareRuns(expected, state.read()) === 'same') return made;
-    plan.clear();
-    plan.clearResults();
+    this.#clear();
     made.dispose();
     return 'its replay does not give the same values';
+  }
+
+  /** Frees what a run before has left, also one that was only captured. */
+  #clear(): void {
+    const { plan } = this.#options;
+    plan.clear();
+    plan.clearResults();
   }
 
   #refuse(reason: string): void {
@@ -159,9 +172,7 @@ export class CapturedRun {
 
   /** Gives the graph up; the next runs are call by call until it is captured again. */
   release(): void {
-    const { plan } = this.#options;
-    plan.clear();
-    plan.clearResults();
+    this.#clear();
     this.#graph?.dispose();
     this.#graph = undefined;
     this.#runs = 0;

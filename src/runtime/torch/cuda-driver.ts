@@ -34,13 +34,16 @@ export type CudaGraph = number;
 export type CudaExecutable = number;
 export type CudaFunction = number;
 
+/** Makes a stream libtorch's own. @returns what undoes it; undefined where libtorch does not take it */
+type StreamChanger = (stream: CudaStream) => (() => void) | undefined;
+
 type DriverArgument = number | string | Buffer;
 
 export class CudaDriver {
   readonly #library: TorchLibrary;
   readonly #driver: LibraryHandle;
   readonly #functions = new Map<string, ReturnType<LibraryHandle['func']>>();
-  readonly #index: number;
+  readonly #change: StreamChanger;
   /** Where libtorch computes. */
   readonly stream: CudaStream;
   readonly #launch: ReturnType<LibraryHandle['func']>;
@@ -56,10 +59,10 @@ export class CudaDriver {
     this.#launch = this.#driver.func(
       'int cuLaunchKernel(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, uint64_t, uint64_t)',
     );
-    this.#index = index;
     this.#chooseDevice(index);
     this.stream = this.#madeStream(first);
-    if (this.#offer(this.stream) === undefined) throw new Error('libtorch takes no stream of ours');
+    this.#change = this.#streamChanger(index);
+    if (!this.#change(this.stream)) throw new Error('libtorch takes no stream of ours');
   }
 
   #madeStream(priority: number): CudaStream {
@@ -77,26 +80,25 @@ export class CudaDriver {
     if (device !== index) throw new Error(`the driver's device is ${device}, not ${index}`);
   }
 
-  /**
-   * Makes a stream libtorch's own. @returns what makes the one before it so again; undefined where libtorch
-   * does not take it
-   */
-  #offer(stream: CudaStream): (() => void) | undefined {
+  /** By the function that this version has. */
+  #streamChanger(index: number): StreamChanger {
     const library = this.#library;
     const set = library.find('int torch_set_current_cuda_stream(uint64_t, int32_t)');
     if (set) {
-      if (set(stream, this.#index) !== 0) return undefined;
-      return () => set(this.stream, this.#index);
+      const goBack = () => set(this.stream, index);
+      return (stream) => (set(stream, index) === 0 ? goBack : undefined);
     }
-    const guard = library.allocateCells(1);
     const put = library.find(
       'int aoti_torch_create_cuda_stream_guard(uint64_t, int32_t, uint64_t)',
     );
     const remove = library.find('int aoti_torch_delete_cuda_stream_guard(uint64_t)');
-    if (put?.(stream, this.#index, guard) !== 0) return undefined;
-    return () => {
-      remove?.(Number(new BigUint64Array(library.view(guard, 8))[0]));
-      library.freeCells(guard);
+    return (stream) => {
+      const guard = library.allocateCells(1);
+      if (put?.(stream, index, guard) !== 0) return undefined;
+      return () => {
+        remove?.(Number(new BigUint64Array(library.view(guard, 8))[0]));
+        library.freeCells(guard);
+      };
     };
   }
 
@@ -107,7 +109,7 @@ export class CudaDriver {
 
   /** What libtorch begins meanwhile, it begins on this stream. */
   computeOn(stream: CudaStream, work: () => void): void {
-    const goBack = this.#offer(stream);
+    const goBack = this.#change(stream);
     if (!goBack) throw new Error('internal: libtorch takes no second stream');
     try {
       work();

@@ -8,8 +8,7 @@ import { slotsOf } from './call-slots.ts';
 import type { KernelLauncher } from './kernels/kernel.ts';
 import { KernelParameters } from './kernels/kernel-parameters.ts';
 import { doubleBits, nativeArgument } from './native-argument.ts';
-import { SideRun } from './side-run.ts';
-import type { SideStream } from './side-stream.ts';
+import type { Beside } from './side-run.ts';
 import { type Argument, type Call, readsOf, tensor, type Value } from './torch-emitter.ts';
 import { check, type ProductSums, type TorchDType, type TorchLibrary } from './torch-library.ts';
 
@@ -56,7 +55,6 @@ export class Plan {
   readonly #launcher: KernelLauncher | undefined;
   readonly #allocate: PlanOptions['allocate'];
   readonly #parameters: KernelParameters[] = [];
-  readonly #beside: SideRun;
 
   constructor(library: TorchLibrary, options: PlanOptions) {
     const { calls, size, fixed, results, productSums, launcher, allocate } = options;
@@ -77,7 +75,6 @@ export class Plan {
     const last = new Map<number, number>();
     for (const [i, call] of calls.entries()) for (const { id } of readsOf(call)) last.set(id, i);
     this.#actions = calls.map((call, i) => this.#encode(call, i, last));
-    this.#beside = new SideRun(calls);
   }
 
   /** The handle in a register; 0 where there is none. */
@@ -101,14 +98,9 @@ export class Plan {
     return handle;
   }
 
-  /** Whether there are calls that may run beside others. */
-  get hasSideCalls(): boolean {
-    return this.#beside.isUseful;
-  }
-
-  /** All calls at once; on a second stream, if one is given, those that may run beside others. */
-  runAtOnce(side?: SideStream): void {
-    if (side) this.#beside.run(this.#actions, side, (id) => this.get(id));
+  /** All calls at once; those that may run beside others on a second stream, if one is given. */
+  runAtOnce(beside?: Beside): void {
+    if (beside) beside.calls.run(this.#actions, beside.stream, (id) => this.get(id));
     else for (const action of this.#actions) action();
   }
 

@@ -4,6 +4,12 @@ import { findSideCalls } from './find-side-calls.ts';
 import type { SideStream } from './side-stream.ts';
 import { type Call, readsOf } from './torch-emitter.ts';
 
+/** A second stream, and the calls of a plan that may run there. */
+export interface Beside {
+  readonly stream: SideStream;
+  readonly calls: SideRun;
+}
+
 export class SideRun {
   /** Values that are read by the calls, by index, that may run beside others. */
   readonly #aside: ReadonlyMap<number, readonly number[]>;

@@ -19,7 +19,7 @@ import {
 } from '../executor.ts';
 import { joinedParameters } from '../joined-parameters.ts';
 import { type AttentionFindings, AttentionTrials, cudaChoices } from './attention-trials.ts';
-import { CapturedRun, type RunState } from './captured-run.ts';
+import { CapturedRun, type CapturedRunOptions, type RunState } from './captured-run.ts';
 import { isBeforeAmpere } from './compute-capability.ts';
 import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
@@ -33,6 +33,7 @@ import { prefersChannelsLast } from './layout-trial.ts';
 import { type LeafValue, type LoweredGraph, lowerGraph } from './lower-graph.ts';
 import { Plan } from './plan.ts';
 import { type ComputeType, type LoweringTarget, ownKernels, unchunked } from './rules/rule.ts';
+import { SideRun } from './side-run.ts';
 import { stagedLink } from './staged-link.ts';
 import { loadTorchLibrary, type TorchLibrary } from './torch-library.ts';
 
@@ -301,13 +302,25 @@ class TorchExecutor implements Executor {
     }
   }
 
+  /** Undefined where no call of the graph may run beside others. */
+  #sideWork({ calls }: LoweredGraph): CapturedRunOptions['side'] {
+    const cuda = this.#hasSideStream ? this.#cuda : undefined;
+    if (!cuda?.side) return undefined;
+    const beside = new SideRun(calls);
+    if (!beside.isUseful) return undefined;
+    return {
+      ...cuda.side,
+      calls: beside,
+      wait: () => cuda.events.synchronize(),
+      releaseCache: () => this.#memory.releaseCache(),
+    };
+  }
+
   #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
     const { graphs, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
     const state = this.#runState(plan, lowered);
-    const wait = () => this.#cuda?.events.synchronize();
-    const beside = this.#hasSideStream ? this.#cuda?.side : undefined;
-    const side = beside && { ...beside, wait, releaseCache: () => this.#memory.releaseCache() };
+    const side = this.#sideWork(lowered);
     const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
     const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
     this.#captured.add(captured);

@@ -4,11 +4,13 @@
  */
 
 import { describe, expect, test } from 'vitest';
+import { OutOfMemoryError } from '../../../src/runtime/executor.ts';
 import { CapturedRun } from '../../../src/runtime/torch/captured-run.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
 import { findLibtorch } from '../../../src/runtime/torch/find-libtorch.ts';
 import type { GraphMaker } from '../../../src/runtime/torch/graph-pool.ts';
 import { Plan } from '../../../src/runtime/torch/plan.ts';
+import { SideRun } from '../../../src/runtime/torch/side-run.ts';
 import type { SideStream } from '../../../src/runtime/torch/side-stream.ts';
 import { TorchEmitter, tensor, whole, wholes } from '../../../src/runtime/torch/torch-emitter.ts';
 import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
@@ -42,15 +44,23 @@ function squaring() {
     allocate: (...made) => memory.allocate(...made),
   });
   plan.set(x.id, memory.upload([1, 2, 3, 4], [2, 2], 'f32'));
-  return { plan, read: () => memory.download(plan.get(result.id), [4], 'f32') };
+  const beside = new SideRun(calls);
+  return { plan, beside, read: () => memory.download(plan.get(result.id), [4], 'f32') };
 }
 
-/** @param milliseconds that work takes there, and elsewhere */
-async function captured(milliseconds: { readonly side: number; readonly row: number }) {
-  const { plan, read } = squaring();
+/**
+ * @param milliseconds that work takes there, and elsewhere
+ * @param fails there
+ */
+async function captured(
+  milliseconds: { readonly side: number; readonly row: number },
+  fails?: Error,
+) {
+  const { plan, beside, read } = squaring();
   let [aside, launches] = [0, 0];
   const stream = {
     run: (work: () => void) => {
+      if (fails) throw fails;
       aside++;
       busyFor(milliseconds.side);
       work();
@@ -79,6 +89,7 @@ async function captured(milliseconds: { readonly side: number; readonly row: num
     },
     side: {
       stream: stream as unknown as SideStream,
+      calls: beside,
       trials: maker,
       wait: () => undefined,
       releaseCache: () => undefined,
@@ -107,5 +118,10 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
 
   test('goes where it is not', async () => {
     expect(await captured({ side: 3, row: 0 })).toBe(0);
+  });
+
+  test('goes where there is no memory for it', async () => {
+    const lack = new OutOfMemoryError('out of memory');
+    expect(await captured({ side: 0, row: 3 }, lack)).toBe(0);
   });
 });
