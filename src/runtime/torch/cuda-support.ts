@@ -4,6 +4,7 @@
  */
 
 import { computeCapability } from './compute-capability.ts';
+import { findCpp } from './cpp-functions.ts';
 import { CudaDriver } from './cuda-driver.ts';
 import { deviceText, type TorchDevice } from './device.ts';
 import { DeviceMemory } from './device-memory.ts';
@@ -63,8 +64,8 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
   // Convolutions have one shape each in a graph: cuDNN may try which of its kernels is fastest.
   // Its trials take no more work space than this, in MiB: kernels that want gigabytes are not worth them.
   process.env['CUDNN_CONV_WSCAP_DBG'] ??= '1024';
-  const context = library.find('uint64_t _ZN2at13globalContextEv()')?.();
-  const tryKernels = library.find('void _ZN2at7Context17setBenchmarkCuDNNEb(uint64_t, bool)');
+  const context = findCpp(library, 'at::globalContext')?.() as number | undefined;
+  const tryKernels = findCpp(library, 'Context::setBenchmarkCuDNN');
   if (context !== undefined) tryKernels?.(context, true);
   const driver = attempt(() => new CudaDriver(library, device.index));
   const memory = new DeviceMemory(library, device);

@@ -4,11 +4,11 @@
  * (c10/cuda/CUDACachingAllocator.cpp, "Interaction with CUDA graph capture"). Without it, memory that
  * was freed during a capture would be the allocator's to give away, or back to the device.
  *
- * The class has no C functions; its members are called by their names in the Itanium C++ ABI. They throw
- * where they fail, which would end the process: so all that can fail is tried first by the driver's
- * functions, which only say so.
+ * The class has no C functions, and its members throw where they fail, which would end the process: so all that can
+ * fail is tried first by the driver's functions, which only say so.
  */
 
+import { type CppName, findCpp } from './cpp-functions.ts';
 import type { CudaDriver, CudaExecutable } from './cuda-driver.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
@@ -23,17 +23,15 @@ const relaxed = 2;
  */
 let nextPool = 2 ** 40;
 
-/** The members, by their mangled names; a pair of numbers by value is two arguments. */
 const members = {
-  construct: 'void _ZN2at4cuda9CUDAGraphC1Eb(uint64_t, bool)',
-  begin:
-    'void _ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode(uint64_t, uint64_t, uint64_t, int)',
-  end: 'void _ZN2at4cuda9CUDAGraph11capture_endEv(uint64_t)',
-  raw: 'uint64_t _ZN2at4cuda9CUDAGraph14raw_cuda_graphEv(uint64_t)',
-  destruct: 'void _ZN2at4cuda9CUDAGraphD1Ev(uint64_t)',
-} as const;
+  construct: 'CUDAGraph::CUDAGraph',
+  begin: 'CUDAGraph::capture_begin',
+  end: 'CUDAGraph::capture_end',
+  raw: 'CUDAGraph::raw_cuda_graph',
+  destruct: 'CUDAGraph::~CUDAGraph',
+} as const satisfies Readonly<Record<string, CppName>>;
 
-type Members = { readonly [M in keyof typeof members]: (...args: (number | boolean)[]) => unknown };
+type Members = { readonly [M in keyof typeof members]: NonNullable<ReturnType<typeof findCpp>> };
 
 /** Work that was captured. */
 export interface LaunchableGraph {
@@ -60,7 +58,7 @@ type CaptureDriver = Pick<
   | 'synchronize'
 >;
 
-type CaptureLibrary = Pick<TorchLibrary, 'version' | 'find' | 'allocateCells' | 'freeCells'>;
+type CaptureLibrary = Pick<TorchLibrary, 'version' | 'find'> & Parameters<typeof findCpp>[0];
 
 /** Whether the class gives its pool back where its capture broke: CUDAGraph::reset does so from 2.14 on. */
 const endsByItself = ([major, minor]: TorchLibrary['version']) =>
@@ -92,10 +90,10 @@ export class GraphPool implements GraphMaker {
     this.#library = library;
     this.#driver = driver;
     this.#releaseCache = releaseCache;
-    const found = Object.entries(members).map(([name, signature]) => {
-      const member = library.find(signature);
-      if (!member) throw new Error(`libtorch has no CUDAGraph::${name} that is known here`);
-      return [name, member];
+    const found = Object.entries(members).map(([key, name]) => {
+      const member = findCpp(library, name);
+      if (!member) throw new Error(`libtorch has no ${name} that is known here`);
+      return [key, member];
     });
     this.#members = Object.fromEntries(found) as Members;
   }
@@ -121,7 +119,7 @@ export class GraphPool implements GraphMaker {
     const { construct, begin, end, raw } = this.#members;
     // It keeps the graph, which is instantiated here: without it that, too, could throw.
     construct(object, true);
-    begin(object, 0, this.#pool, relaxed);
+    begin(object, [0, this.#pool], relaxed);
     this.#users++;
     const failed = attempt(work);
     if (this.#driver.isCaptureBroken()) {

@@ -21,6 +21,7 @@ import { joinedParameters } from '../joined-parameters.ts';
 import { type AttentionFindings, AttentionTrials, cudaChoices } from './attention-trials.ts';
 import { CapturedRun, type CapturedRunOptions, type RunState } from './captured-run.ts';
 import { isBeforeAmpere } from './compute-capability.ts';
+import { findCpp } from './cpp-functions.ts';
 import { type CudaSupport, openCuda } from './cuda-support.ts';
 import { chooseDevice, type TorchDevice } from './device.ts';
 import { channelsLastStrides, DeviceMemory } from './device-memory.ts';
@@ -137,8 +138,7 @@ class TorchExecutor implements Executor {
     const { parameters, threads, sideStream = true } = options;
     const { library, device, compute } = chooseTorch(options);
     this.#library = library;
-    // at::set_num_threads; not part of the C functions, and not found on Windows.
-    if (threads !== undefined) this.#library.find('void _ZN2at15set_num_threadsEi(int)')?.(threads);
+    if (threads !== undefined) findCpp(library, 'at::set_num_threads')?.(threads);
     this.precision = compute;
     this.#hasSideStream = sideStream;
     this.#parameters = joinedParameters(parameters);

@@ -4,19 +4,17 @@
  * user space ends at 2^47.
  */
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import koffi, { type LibraryHandle } from 'koffi';
+import koffi from 'koffi';
 import { UserError } from '../../tensor/user-error.ts';
 import { outOfMemory } from '../out-of-memory.ts';
-import { type FoundLibtorch, installCommand, libraryFile } from './find-libtorch.ts';
+import { type FoundLibtorch, installCommand } from './find-libtorch.ts';
+import { loadLibraries, type NativeFunction } from './load-libraries.ts';
 
 /** Element types on the device. */
 export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'bool';
 export type TorchDeviceKind = 'cpu' | 'cuda' | 'mps' | 'xpu';
 
 type Status = number;
-type NativeFunction = ReturnType<LibraryHandle['func']>;
 type Address = number;
 
 /** out = beta·self + alpha·a·b, of matrices and of batches of them; handles are borrowed. */
@@ -86,88 +84,33 @@ export interface TorchLibrary {
   productSums(device: TorchDeviceKind): ProductSums | undefined;
   /** Another function of the libraries; undefined where this version has none of that name. */
   find(signature: string): NativeFunction | undefined;
+  /** As `find`, for names that are not of C. */
+  findNamed(name: string, result: string, parameters: string[]): NativeFunction | undefined;
   /** Does what is expected to fail, without libtorch's own lines about it on the terminal. */
   quietly<T>(work: () => T): T;
 }
 
-function loadFile(path: string): LibraryHandle | undefined {
-  try {
-    return koffi.load(path, { global: true });
-  } catch {
-    return undefined;
-  }
+/**
+ * The C++ library's `operator new`, with which versions before 2.13 want their cells made: Microsoft's is part of
+ * each library, and takes memory from the one `malloc` of the system's C library.
+ */
+function operatorNew({ platform } = process): NativeFunction {
+  if (platform === 'win32') return koffi.load('ucrtbase.dll').func('uint64_t malloc(size_t)');
+  const file = platform === 'darwin' ? 'libc++.1.dylib' : 'libstdc++.so.6';
+  return koffi.load(file).func('uint64_t _Znwm(size_t)');
 }
 
-interface LoadedLibraries {
-  readonly cpu: LibraryHandle;
-  readonly cuda: LibraryHandle | undefined;
-  readonly cudaProblem: string | undefined;
-}
-
-/** What is there of a build for CUDA. */
-function loadCuda(path: string): Pick<LoadedLibraries, 'cuda' | 'cudaProblem'> {
-  try {
-    return { cuda: koffi.load(path, { global: true }), cudaProblem: undefined };
-  } catch (error) {
-    return {
-      cuda: undefined,
-      cudaProblem: existsSync(path) ? (error as Error).message : undefined,
-    };
-  }
-}
-
-/** The newest load order that works: c10 first, then what the CUDA build needs, then torch. */
-function loadLibraries({ folder, version }: FoundLibtorch): LoadedLibraries {
-  if (process.platform === 'win32') {
-    // Where the loader looks for the libraries that these need.
-    process.env['PATH'] = `${folder};${process.env['PATH'] ?? ''}`;
-  }
-  // Large tensors in large pages of memory: c10 asks the system for them.
-  process.env['THP_MEM_ALLOC_ENABLE'] ??= '1';
-  // Threads that wait in a loop for the others stand still where another program has their core.
-  process.env['OMP_WAIT_POLICY'] ??= 'passive';
-  const path = (name: string) => join(folder, libraryFile(name));
-  // Python loads it first as well: it pulls in what the CUDA build needs.
-  loadFile(path('torch_global_deps'));
-  try {
-    koffi.load(path('c10'), { global: true });
-    const cpu = koffi.load(path('torch_cpu'), { global: true });
-    loadFile(path('c10_cuda'));
-    const cuda = loadCuda(path('torch_cuda'));
-    loadFile(path('c10_xpu'));
-    loadFile(path('torch_xpu'));
-    return { cpu, ...cuda };
-  } catch (error) {
-    throw new UserError(
-      `libtorch ${version ?? ''} in ${folder} cannot be loaded (${(error as Error).message}); ` +
-        `install it again, for this system: ${installCommand()}`,
-    );
-  }
-}
-
-/** The C++ library's `operator new`, with which versions before 2.13 want their cells made. */
 function cellAllocator(): (out: Address) => Status {
-  const file = process.platform === 'darwin' ? 'libc++.1.dylib' : 'libstdc++.so.6';
-  const operatorNew = koffi.load(file).func('uint64_t _Znwm(size_t)');
+  const allocate = operatorNew();
   return (out) => {
-    koffi.encode(BigInt(out), 'uint64_t', operatorNew(8));
+    koffi.encode(BigInt(out), 'uint64_t', allocate(8));
     return 0;
   };
 }
 
 /** Loads the library. @throws UserError where it cannot be loaded or is too old */
 export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
-  const { cpu, cuda, cudaProblem } = loadLibraries(found);
-  const find = (signature: string) => {
-    for (const library of cuda ? [cpu, cuda] : [cpu]) {
-      try {
-        return library.func(signature);
-      } catch {
-        // The next library may have it.
-      }
-    }
-    return undefined;
-  };
+  const { hasCuda, cudaProblem, find, findNamed, symbol } = loadLibraries(found);
   const need = (signature: string): NativeFunction => {
     const found_ = find(signature);
     if (found_) return found_;
@@ -216,7 +159,7 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       contiguous: code('aoti_torch_memory_format_contiguous_format'),
       channelsLast: code('aoti_torch_memory_format_channels_last'),
     },
-    hasCuda: cuda !== undefined,
+    hasCuda,
     cudaProblem,
     operation: (name, overload) => {
       const [first, second] = [addressOf(name), addressOf(overload)];
@@ -243,9 +186,10 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
       const batches = find(`int aoti_torch_${device}_baddbmm_out${arguments_}`);
       return matrices && batches ? { matrices, batches } : undefined;
     },
-    lastError: () => (message ? String(message()) : guessedError(cuda !== undefined)),
+    lastError: () => (message ? String(message()) : guessedError(hasCuda)),
     find,
-    quietly: (work) => quietly(cpu, work),
+    findNamed,
+    quietly: (work) => quietly(symbol(logLevel), work),
   };
 }
 
@@ -267,16 +211,14 @@ function guessedError(hasCuda: boolean): string {
   }
 }
 
+/** A number, by its name in C++. */
+const logLevel =
+  process.platform === 'win32' ? '?FLAGS_caffe2_log_level@@3HA' : 'FLAGS_caffe2_log_level';
 /** FATAL (c10/util/Logging.h). Versions before 2.13 write each error that they return to the terminal. */
 const onlyFatal = 3;
 
-function quietly<T>(library: LibraryHandle, work: () => T): T {
-  let level: bigint;
-  try {
-    level = library.symbol('FLAGS_caffe2_log_level');
-  } catch {
-    return work();
-  }
+function quietly<T>(level: bigint | undefined, work: () => T): T {
+  if (level === undefined) return work();
   const before = koffi.decode(level, 'int');
   koffi.encode(level, 'int', onlyFatal);
   try {

@@ -15,23 +15,29 @@ function poolOn({ breaks = [] as readonly number[], minor = 13 } = {}) {
     captures++;
   };
   const pools: number[] = [];
-  const members = {
-    C1Eb: () => asked.push('construct'),
-    capture_begin: (_object: number, _first: number, pool: number) => {
-      pools.push(pool);
+  const members: Readonly<Record<string, (...args: number[]) => unknown>> = {
+    construct: () => asked.push('construct'),
+    capture_begin: (_object, _first, pool) => {
+      pools.push(pool!);
       begun('begin');
     },
     capture_end: () => asked.push('end'),
     raw_cuda_graph: () => 7,
-    D1Ev: () => asked.push('destruct'),
+    destruct: () => asked.push('destruct'),
     cudaGetLastError: () => asked.push('last error'),
   };
   const library = {
     version: [2, minor] as const,
-    find: (signature: string) =>
-      Object.entries(members).find(([name]) => signature.includes(name))?.[1] as never,
+    find: (signature: string) => memberOf(signature),
+    findNamed: (name: string) => memberOf(name),
     allocateCells: () => 4096,
+    writeCell: () => undefined,
     freeCells: () => undefined,
+  };
+  const memberOf = (name: string) => {
+    const known = Object.keys(members).find((member) => name.includes(member));
+    const kind = name.includes('D1Ev') ? 'destruct' : 'construct';
+    return members[known ?? kind] as never;
   };
   const driver = {
     beginCapture: () => {
