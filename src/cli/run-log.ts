@@ -1,6 +1,6 @@
 /** @file The log of a run: one JSON object a line, appended to a file, by pino. */
 
-import { mkdirSync, openSync } from 'node:fs';
+import { appendFileSync, closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Level, pino } from 'pino';
 import type { UnsizedConfig } from '../config/resolve-config.ts';
@@ -10,7 +10,7 @@ import { fileError } from '../weights/file-error.ts';
 export interface RunLog {
   /** An event with its facts; `level` is `info` unless the event is a warning or an error. */
   write(event: string, fields: Readonly<Record<string, unknown>>): void;
-  /** Writes what is left and closes the file. */
+  /** Closes the file; what is written afterwards is lost. */
   close(): void;
 }
 
@@ -35,16 +35,25 @@ export function openRunLog({ file, level }: UnsizedConfig['log']): RunLog {
   } catch (error) {
     throw fileError(error, 'write', file);
   }
-  // Written at once, so that a run that is killed leaves all of its lines.
-  const destination = pino.destination({ fd, sync: true });
-  // A full disk must not end a run by way of its log; saving the adapter will say so.
-  destination.on('error', () => {});
+  const destination = {
+    // At once, so that a run that is killed leaves all of its lines.
+    write: (line: string) => {
+      try {
+        appendFileSync(fd, line);
+      } catch {
+        // A full disk must not end a run by way of its log; saving the adapter will say so.
+      }
+    },
+  };
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  let isOpen = true;
   return {
-    write: (event, fields) => logger[levels[event] ?? 'info']({ event, ...fields }),
+    write: (event, fields) => {
+      if (isOpen) logger[levels[event] ?? 'info']({ event, ...fields });
+    },
     close: () => {
-      destination.flushSync();
-      destination.end();
+      if (isOpen) closeSync(fd);
+      isOpen = false;
     },
   };
 }

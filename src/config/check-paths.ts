@@ -5,6 +5,7 @@ import { basename, dirname } from 'node:path';
 import { showPath } from './explain-issue.ts';
 import type { LoadedConfig } from './load-config.ts';
 import { originOf } from './print-config.ts';
+import { backslashAdvice } from './read-yaml.ts';
 import { refusal } from './refuse.ts';
 import { nearest } from './suggest-key.ts';
 
@@ -28,6 +29,9 @@ function complaint(path: string, expected: Kind): string | undefined {
   const kind = kindOf(path);
   if (kind === expected || (kind && expected === 'file or folder')) return undefined;
   if (kind) return `${path} is a ${kind}; expected a ${expected}`;
+  // C:\temp\new in double quotes has a tab and a new line.
+  const escaped = [...path].some((character) => character < ' ');
+  if (escaped) return `no such ${expected}: ${path}; ${backslashAdvice}`;
   const folder = dirname(path);
   const near = nearest(basename(path), namesIn(folder));
   const help = near ? `; did you mean ${near}?` : kindOf(folder) ? '' : `; nor is there ${folder}`;

@@ -125,6 +125,10 @@ class Walker {
   }
 }
 
+/** For paths of Windows. */
+export const backslashAdvice =
+  'in double quotes a backslash begins a special character; write / instead, or leave the quotes out';
+
 /** What to do about the parser's errors that people meet; others are given in its own words. */
 function explain(code: string, message: string): string {
   if (code === 'TAB_AS_INDENT') return 'a tab at the start of a line: indent with spaces';
@@ -135,6 +139,7 @@ function explain(code: string, message: string): string {
   if (code === 'BAD_ALIAS') return `${message}: put text that starts with * or & in quotes`;
   if (code === 'MULTIPLE_DOCS') return 'a second document starts here (---): keep one to a file';
   if (code === 'TAG_RESOLVE_FAILED') return `${message}: put text that starts with ! in quotes`;
+  if (code === 'BAD_DQ_ESCAPE') return `${message}: ${backslashAdvice}`;
   return `not valid YAML: ${message}`;
 }
 

@@ -83,7 +83,7 @@ test('a web UI’s root is enough; a checkpoint without a VAE needs one', async 
   expect(without.err).toMatch(/pruned\.safetensors: .*no autoencoder.*vae/);
   const whole = await look('vae=own.safetensors');
   expect([whole.code, whole.err]).toEqual([0, '']);
-  expect(whole.out).toMatch(/VAE +.*webui\/models\/VAE\/own\.safetensors/);
+  expect(whole.out).toMatch(/VAE +.*webui.models.VAE.own\.safetensors/);
   const printed = await run('train', '--config', at('run.yaml'), '--print-config', '--set', settings[0]!, '--set', 'output.dir=null');
   expect(printed.out).toContain(`dir: ${join(models, 'Lora')}`);
 }); // biome-ignore format: one line a step
@@ -125,7 +125,7 @@ test('all problems at once, each on a line, and exit status 1', async () => {
   expect(code).toBe(1);
   const lines = err.trim().split('\n');
   expect(lines[0]).toBe('4 problems:');
-  expect(lines[1]).toContain('images/1.png: this is not a safetensors file');
+  expect(lines[1]).toContain(`${join('images', '1.png')}: this is not a safetensors file`);
   expect(lines.slice(2).join('\n')).toMatch(/1\.txt: the caption is not UTF-8 text/);
   expect(lines.slice(2).join('\n')).toMatch(/2\.png: no caption/);
   expect(lines.slice(2).join('\n')).toMatch(/3\.png: the picture is damaged or cut short/);

@@ -34,7 +34,9 @@ test('the level decides what is written', () => {
   log.write('step', { step: 1 });
   log.write('warning', { warning: 'small' });
   log.close();
-  expect(lines(file).map(({ event }) => event)).toEqual(['warning']);
+  log.write('warning', { warning: 'late' });
+  log.close();
+  expect(lines(file)).toMatchObject([{ event: 'warning', warning: 'small' }]);
   openRunLog({ file: at('none.jsonl'), level: 'silent' }).write('step', {});
   expect(existsSync(at('none.jsonl'))).toBe(false);
 });

@@ -36,6 +36,11 @@ test('names all that is missing, with what is near', () => {
   ]);
 });
 
+test('a path of Windows that lost its backslashes in double quotes', () => {
+  const [line] = refusal(() => check('base="C:\\temp\\new"'));
+  expect(line).toMatch(/no such file or folder: .*; in double quotes a backslash begins/s);
+});
+
 test("a web UI's missing checkpoint is named with its whole path", () => {
   const [line] = refusal(() => check(`webui=${folder}`));
   expect(line).toContain(

@@ -68,6 +68,11 @@ const traps: readonly (readonly [string, string, string])[] = [
   ['two colons', 'base: a: b\n', 'run.yaml:1: a second ": " in one line'],
   ['an unknown alias', 'base: *cat\n', 'put text that starts with * or & in quotes'],
   ['an unknown tag', 'base: !cat x\n', 'put text that starts with ! in quotes'],
+  [
+    'a path of Windows in double quotes',
+    'base: "C:\\models\\x"\n',
+    'run.yaml:1: Invalid escape sequence \\m: in double quotes a backslash begins',
+  ],
   ['an open bracket', 'base: [\n', 'not valid YAML'],
   ['two documents', 'base: a\n---\nbase: b\n', 'run.yaml:2: a second document starts here'],
   ['a key that is a list', '? [a]\n: b\n', 'run.yaml:1: a key must be a plain name'],

@@ -59,10 +59,10 @@ test('counts, buckets, crop loss, enlargement and duplicates', async () => {
   expect(worst?.cropLoss).toBeCloseTo(1 - 64 / (90 * (224 / 300)), 6);
   expect(report.meanCropLoss).toBeCloseTo((worst?.cropLoss ?? 0) / 5, 9);
   expect(report.enlarged.map(({ path, scale }) => [base(path), scale])).toEqual([
-    ['3_cat/small.png', 2.56],
+    [join('3_cat', 'small.png'), 2.56],
   ]);
   expect(report.duplicates.map((same) => same.map(base))).toEqual([
-    ['3_cat/square.png', '3_cat/twin.png'],
+    [join('3_cat', 'square.png'), join('3_cat', 'twin.png')],
   ]);
   expect(report.samples.map(({ caption }) => caption)).toContain('a twin');
 });

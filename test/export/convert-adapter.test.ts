@@ -32,8 +32,12 @@ async function contentOf(path: string) {
 /** Converts a file, and reads what was written. */
 async function convert(from: string, format: AdapterFormat, foldAlpha = false, to = format) {
   const file = await openSafetensors(from);
-  const made = convertAdapter(readAdapter(file), file.metadata, { format, foldAlpha });
-  file.close();
+  let made: ReturnType<typeof convertAdapter>;
+  try {
+    made = convertAdapter(readAdapter(file), file.metadata, { format, foldAlpha });
+  } finally {
+    file.close();
+  }
   const path = at(`${to}.safetensors`);
   const hash = await writeHashed(path, made.tensors, made.metadata);
   return { ...made, ...(await contentOf(path)), path, hash };
