@@ -4,8 +4,8 @@ import type { UnsizedConfig } from '../config/resolve-config.ts';
 import type { Executor, MemoryModel, ParameterSource, WeightOptions } from '../runtime/executor.ts';
 import { onnxMemory } from '../runtime/onnx/memory/onnx-memory.ts';
 import { backendText, openTfjs } from '../runtime/tfjs/open-tfjs.ts';
-import { deviceText } from '../runtime/torch/device.ts';
-import { findLibtorch, mayHaveGpu } from '../runtime/torch/find-libtorch.ts';
+import { deviceText, lackOf } from '../runtime/torch/device.ts';
+import { type FoundLibtorch, findLibtorch, mayHaveGpu } from '../runtime/torch/find-libtorch.ts';
 import type { TorchChoice } from '../runtime/torch/torch-executor.ts';
 import { UserError } from '../tensor/user-error.ts';
 
@@ -69,6 +69,14 @@ export interface ExecutorChoice {
   readonly why: string;
 }
 
+const version = (found: FoundLibtorch) => (found.version === null ? '' : ` ${found.version}`);
+
+/** Without where was looked and what to do; of one that is too old, with what is needed. */
+function lackOfTorch(message: string): string {
+  const end = message.startsWith('found ') ? /; install it.*/s : /[;(].*/s;
+  return message.replace(end, '').trim();
+}
+
 /** libtorch where it finds a GPU, else ONNX Runtime. */
 async function automaticChoice(
   config: Pick<UnsizedConfig, 'device' | 'webui'>,
@@ -82,16 +90,20 @@ async function automaticChoice(
   try {
     const found = findLibtorch(choice);
     if (!mayHaveGpu(found)) {
-      const name = ['libtorch', found.version].filter(Boolean).join(' ');
-      return { executor: 'onnx', why: `${name} has no part for GPUs` };
+      return { executor: 'onnx', why: `libtorch${version(found)} has no part for GPUs` };
     }
-    const { device } = (await loadTorch()).chooseTorch(choice);
-    return device.kind === 'cpu'
-      ? { executor: 'onnx', why: 'libtorch finds no GPU' }
-      : { executor: 'torch', why: `libtorch finds ${deviceText(device)}` };
+    const { library, device } = (await loadTorch()).chooseTorch(choice);
+    if (device.kind !== 'cpu') {
+      return { executor: 'torch', why: `libtorch finds ${deviceText(device)}` };
+    }
+    const lack = library.hasCuda
+      ? lackOf(library, { kind: 'cuda', index: 0 })
+      : library.cudaProblem;
+    const reason = lack === undefined ? '' : ` (${lack})`;
+    return { executor: 'onnx', why: `libtorch${version(found)} finds no GPU${reason}` };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    return { executor: 'onnx', why: error.message.replace(/[;(].*/s, '').trim() };
+    return { executor: 'onnx', why: lackOfTorch(error.message) };
   }
 }
 
@@ -102,6 +114,16 @@ export async function chooseExecutor(
   const { executor } = config.device;
   if (executor !== 'auto') return { executor, why: `device.executor is ${executor}` };
   return automaticChoice(config);
+}
+
+/** Whether a configuration comes down to the processor, by ONNX Runtime or libtorch. */
+export async function usesProcessor(
+  config: Pick<UnsizedConfig, 'device' | 'webui'>,
+): Promise<boolean> {
+  const { executor } = await chooseExecutor(config);
+  if (executor === 'onnx') return config.device.provider === 'cpu';
+  if (executor !== 'torch') return false;
+  return (await loadTorch()).chooseTorch(torchChoice(config)).device.kind === 'cpu';
 }
 
 /** What computes, in words: `libtorch 2.13.0, cuda:0, bf16`. */

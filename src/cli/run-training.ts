@@ -5,6 +5,7 @@ import type { LoadedConfig } from '../config/load-config.ts';
 import { trainLora } from '../train/train-lora.ts';
 import type { TrainLoraOptions, TrainProgress, TrainResult } from '../train/train-options.ts';
 import { executorFactory, memoryModel } from './create-executor.ts';
+import { idleGpu } from './idle-gpu.ts';
 import { ProgressLine } from './progress-line.ts';
 import { runHeader } from './run-header.ts';
 import { openRunLog, type RunLog } from './run-log.ts';
@@ -85,6 +86,8 @@ export async function runTraining(
   checkPaths(loaded);
   const { config } = loaded;
   terminal.print(`${await runHeader(config)}\n`);
+  const idle = await idleGpu(config);
+  if (idle !== undefined) terminal.complain(`warning: ${idle}\n`);
   const progress = new ProgressLine(terminal);
   let begun = false;
   const onProgress = (step: TrainProgress) => {

@@ -10,6 +10,7 @@ import { checkPlace } from '../../export/check-place.ts';
 import { createClipTokenizer } from '../../models/clip-tokenizer.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { formatBytes, plural } from '../format-units.ts';
+import { idleGpu } from '../idle-gpu.ts';
 import type { Terminal } from '../terminal.ts';
 import { checkBase } from './check-base.ts';
 import { checkCaptions } from './check-captions.ts';
@@ -126,6 +127,8 @@ export async function runCheck(
   };
   const output = await complaintsOf(() => checkOutput(loaded, warnings));
   terminal.print(checkPage(page));
+  const idle = await idleGpu(config);
+  if (idle !== undefined) warnings.push(idle);
   warnings.push(...base.warnings, ...data.warnings, ...memory.warnings);
   const problems = [
     ...paths,

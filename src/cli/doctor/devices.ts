@@ -5,10 +5,11 @@ import type { Config } from '../../config/resolve-config.ts';
 import type { Executor, ParameterSource, Precision } from '../../runtime/executor.ts';
 import { deviceText, listDevices, type TorchDevice } from '../../runtime/torch/device.ts';
 import { findLibtorch, mayHaveGpu } from '../../runtime/torch/find-libtorch.ts';
-import { type NvidiaDriver, nvidiaDriver } from '../../runtime/torch/nvidia-gpus.ts';
+import type { NvidiaDriver } from '../../runtime/torch/nvidia-gpus.ts';
 import { UserError } from '../../tensor/user-error.ts';
 import { loadTorch, torchChoice } from '../create-executor.ts';
 import { formatBytes } from '../format-units.ts';
+import { findNvidiaDriver } from '../nvidia-driver.ts';
 import { type Finding, reasonOf } from './finding.ts';
 import type { Speed } from './measure-speed.ts';
 
@@ -55,7 +56,7 @@ async function torchDevices(config: Search): Promise<UsableDevice[]> {
     const found = findLibtorch(choice);
     const { chooseTorch, createTorchExecutor } = await loadTorch();
     const { library } = chooseTorch({ ...choice, device: 'cpu' });
-    const driver = mayHaveGpu(found) ? nvidiaDriver() : undefined;
+    const driver = mayHaveGpu(found) ? await findNvidiaDriver() : undefined;
     const version = found.version ?? library.version.join('.');
     const { threads } = config.device;
     return listDevices(library).flatMap((device): UsableDevice[] => {

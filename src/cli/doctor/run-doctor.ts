@@ -6,6 +6,7 @@ import type { UnsizedConfig } from '../../config/resolve-config.ts';
 import { chooseExecutor, executorText } from '../create-executor.ts';
 import { formatTable } from '../format-table.ts';
 import { plural } from '../format-units.ts';
+import { idleGpu } from '../idle-gpu.ts';
 import { loadRunConfig } from '../load-run-config.ts';
 import type { Terminal } from '../terminal.ts';
 import { deviceFindings } from './devices.ts';
@@ -32,7 +33,11 @@ async function choiceFinding(config: Pick<UnsizedConfig, 'device' | 'webui'>): P
   try {
     const { why, executor } = await chooseExecutor(config);
     const counted = executor === 'tfjs' ? '' : `, ${count}`;
-    return { verdict: 'good', name, text: `${await executorText(config)}${counted}; ${why}` };
+    const text = `${await executorText(config)}${counted}; ${why}`;
+    const advice = await idleGpu(config);
+    return advice === undefined
+      ? { verdict: 'good', name, text }
+      : { verdict: 'note', name, text, advice };
   } catch (error) {
     return { verdict: 'bad', name, text: `${executor}, which is not there: ${reasonOf(error)}` };
   }

@@ -10,7 +10,7 @@ const ampere = 80;
 
 /**
  * Compute capability times ten, such as 86; undefined where the driver does not say.
- * @param index of a device that torch has used before, so that the driver is initialized
+ * @param index of a device, of a driver that is initialized: torch does so, and `nvidiaDriver`
  */
 export function computeCapability(index: number): number | undefined {
   try {

@@ -32,10 +32,27 @@ export interface SearchContext {
 /** The first version whose dispatcher can be called (torch_call_dispatcher). */
 const oldestVersion = [2, 10] as const;
 
-export const installCommand = (platform: NodeJS.Platform = process.platform): string =>
-  platform === 'win32'
-    ? 'py -m venv .venv && .venv\\Scripts\\pip install "torch>=2.10"'
-    : 'python3 -m venv .venv && .venv/bin/pip install "torch>=2.10"';
+/** Turing, times ten: the oldest that builds for CUDA 13 have kernels for (PyTorch's RELEASE.md, CUDA support matrix). */
+const turing = 75;
+
+/**
+ * Puts a libtorch where it is looked for. What pip has by itself is for the newest CUDA, and on Windows for the
+ * processor alone.
+ * @param capability the GPU's compute capability times ten, where it is known
+ */
+export function installCommand(
+  platform: NodeJS.Platform = process.platform,
+  capability: number = turing,
+): string {
+  // One for the processor gives way to one of the same version.
+  const install = 'pip install --upgrade "torch>=2.10"';
+  const cuda = capability < turing ? 'cu126' : platform === 'win32' ? 'cu130' : undefined;
+  const builds = cuda ? ` --index-url https://download.pytorch.org/whl/${cuda}` : '';
+  // PowerShell of Windows has no &&.
+  return platform === 'win32'
+    ? `py -m venv .venv, then .venv\\Scripts\\${install}${builds}`
+    : `python3 -m venv .venv && .venv/bin/${install}${builds}`;
+}
 
 /** The file name of one of libtorch's libraries. */
 export function libraryFile(name: string, platform: NodeJS.Platform = process.platform): string {
@@ -171,7 +188,8 @@ export function findAllLibtorch(
 }
 
 /**
- * The libtorch to use: the first that is recent enough. One that the user names must be.
+ * The libtorch to use: the first that is recent enough, one for GPUs before one for the processor. One that the user
+ * names must be.
  * @throws UserError where there is none, with the command that installs it
  */
 export function findLibtorch(
@@ -184,8 +202,9 @@ export function findLibtorch(
       ? (['device.libtorch', options.path] as const)
       : (['SDL_TORCH', context.env['SDL_TORCH']] as const);
   const wanted = place ? all.filter(({ source }) => source === name) : all;
-  const good = wanted.find(({ version }) => isRecent(version));
-  if (good) return good;
+  const good = wanted.filter(({ version }) => isRecent(version));
+  const best = good.find((found) => mayHaveGpu(found, context.platform)) ?? good[0];
+  if (best) return best;
   const needed = `libtorch ${oldestVersion.join('.')} or newer is needed`;
   const install = `install it with: ${installCommand(context.platform)}`;
   if (wanted.length > 0) {

@@ -2,11 +2,14 @@
 
 import { readFileSync } from 'node:fs';
 import koffi, { type LibraryHandle } from 'koffi';
+import { computeCapability } from './compute-capability.ts';
 
 interface NvidiaGpu {
   readonly name: string;
   /** Bytes. */
   readonly memory: number;
+  /** Compute capability times ten; undefined where the driver does not say. */
+  readonly capability: number | undefined;
 }
 
 export interface NvidiaDriver {
@@ -57,6 +60,7 @@ export function nvidiaDriver(): NvidiaDriver | undefined {
     gpus.push({
       name: text.toString('utf8', 0, Math.max(0, text.indexOf(0))),
       memory: number('int cuDeviceTotalMem_v2(_Out_ size_t*, int)', device) ?? 0,
+      capability: computeCapability(i),
     });
   }
   if (gpus.length === 0) return undefined;

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   findAllLibtorch,
   findLibtorch,
+  installCommand,
   isRecent,
   type SearchContext,
 } from '../../../src/runtime/torch/find-libtorch.ts';
@@ -53,6 +54,20 @@ test('the first place that has one is taken: what is named, then what is active'
   expect(found(env)).toEqual(['2.12.0+cpu', 'SDL_TORCH']);
   expect(found({ VIRTUAL_ENV: active })).toEqual(['2.13.0+cpu', 'VIRTUAL_ENV']);
   expect(found({ CONDA_PREFIX: active })).toEqual(['2.13.0+cpu', 'CONDA_PREFIX']);
+});
+
+test('one for GPUs is taken before one for the processor, unless that is named', () => {
+  const [plain, forGpus] = ['a', 'b'].map((name, i) => environment(name, `2.1${i + 1}.0`));
+  write(join(forGpus!, 'lib/python3.11/site-packages/torch/lib/libtorch_cuda.so'));
+  const env = { VIRTUAL_ENV: plain, CONDA_PREFIX: forGpus };
+  expect(found(env)).toEqual(['2.12.0', 'CONDA_PREFIX']);
+  expect(found({ ...env, SDL_TORCH: plain })).toEqual(['2.11.0', 'SDL_TORCH']);
+});
+
+test('the command brings a build with kernels for the GPU, in words of the shell', () => {
+  expect(installCommand('linux')).toMatch(/^python3 .*pip install --upgrade "torch>=2\.10"$/);
+  expect(installCommand('linux', 61)).toMatch(/whl\/cu126$/);
+  expect(installCommand('win32')).toMatch(/^py [^&]*whl\/cu130$/);
 });
 
 test('any folder that a user would name will do', () => {
