@@ -41,7 +41,7 @@ export async function loadTorch() {
     return await import('../runtime/torch/torch-executor.ts');
   } catch (error) {
     const { message } = error as Error;
-    if (!message.includes('koffi')) throw error;
+    if (!/koffi/i.test(message)) throw error;
     throw new UserError(
       `koffi, which calls libtorch, cannot be loaded (${message.split('\n')[0]}); ` +
         'run npm install again, with optional dependencies',
