@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -97,7 +98,18 @@ cudaError_t enqueue(cudaStream_t handle, const Node &node) {
   capture->broken = cannot || (capture->graph->nodes.empty() && fails("work"));
   if (capture->broken) return noted(cudaErrorStreamCaptureUnsupported);
   capture->graph->nodes.push_back(node);
+  streamOf(handle)->begun++;
   return cudaSuccess;
+}
+
+// Streams with work of a capture, or of any, that no other one waits for.
+static int unjoined(const Capture *capture) {
+  int count = 0;
+  for (void *each : state().streams) {
+    cudaStream_t stream = (cudaStream_t)each;
+    count += stream->capture && (!capture || stream->capture == capture) && stream->begun > stream->joined;
+  }
+  return count;
 }
 
 // A stream must not be waited for, or asked, while it is captured.
@@ -194,7 +206,7 @@ cudaError_t cudaMalloc(void **out, size_t size) {
   State &s = state();
   hasContext = true;
   *out = nullptr;
-  if (s.used + size > capacity() || fails("malloc")) return noted(cudaErrorMemoryAllocation);
+  if (s.used + size > capacity() || fails("malloc") || (unjoined(nullptr) > 1 && fails("side memory"))) return noted(cudaErrorMemoryAllocation);
   void *block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (block == MAP_FAILED) return noted(cudaErrorMemoryAllocation);
   s.device[(char *)block] = size;
@@ -212,7 +224,10 @@ cudaError_t cudaFree(void *block) {
   auto isIn = [&](const void *address) { return blockOf(s.device, address) == &*found; };
   for (void *each : s.executables)
     for (const Node &node : ((cudaGraphExec_t)each)->nodes)
-      if (isIn(node.to) || isIn(node.from)) complain("memory is freed that a graph uses");
+      if (isIn(node.to) || isIn(node.from) || isIn(node.workspace)) {
+        complain("memory is freed that a graph uses%s", isIn(node.workspace) ? " as work space" : "");
+        break;
+      }
   munmap(block, found->second);
   s.used -= found->second;
   s.device.erase(found);
@@ -281,7 +296,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   ENTER;
   if (!isLive(state().events, event, "event")) return cudaErrorInvalidResourceHandle;
   event->pending = 2;
-  return event->capture = streamOf(stream)->capture, cudaSuccess;
+  event->stream = streamOf(stream), event->begun = event->stream->begun;
+  return event->capture = event->stream->capture, cudaSuccess;
 }
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t s, unsigned) { return cudaEventRecord(event, s); }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
@@ -293,13 +309,20 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event->pending = 0, cudaSuccess; }
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t, cudaEvent_t) { return *milliseconds = 1, cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (event->capture) streamOf(stream)->capture = event->capture;
+  if (!event->capture) return cudaSuccess;
+  cudaStream_t waiting = streamOf(stream);
+  if (!waiting->capture) waiting->begun = waiting->joined = 0;
+  waiting->capture = event->capture;
+  event->stream->joined = std::max(event->stream->joined, event->begun);
+  // What it waits for is its own from now on.
+  if (waiting != event->stream) waiting->begun++;
   return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   ENTER;
   if ((size_t)stream <= 2 || streamOf(stream)->capture || fails("begin")) return cudaErrorStreamCaptureUnsupported;
   stream->capture = new Capture{++state().captures, false, new CUgraph_st};
+  stream->begun = stream->joined = 0;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
@@ -307,8 +330,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
   Capture *ended = streamOf(stream)->capture;
   *graph = nullptr;
   if (!ended) return cudaErrorIllegalState;
+  streamOf(stream)->joined = streamOf(stream)->begun;
+  bool isOpen = unjoined(ended) > 0;
   for (void *each : state().streams)
     if (((cudaStream_t)each)->capture == ended) ((cudaStream_t)each)->capture = nullptr;
+  if (isOpen) return noted(cudaErrorStreamCaptureUnjoined);
   if (ended->broken || fails("end")) return cudaErrorStreamCaptureInvalidated;
   return state().graphs.insert(*graph = ended->graph), cudaSuccess;
 }

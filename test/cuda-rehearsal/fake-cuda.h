@@ -11,11 +11,12 @@
 #include <string>
 #include <vector>
 
-// A copy, or a fill with zeros where `from` is null; nothing for work that computes.
+// A copy, or a fill with zeros where `from` is null; for work that computes, its work space.
 struct Node {
   void *to = nullptr;
   const void *from = nullptr;
   size_t size = 0;
+  const void *workspace = nullptr;
 };
 
 struct Capture {
@@ -27,8 +28,9 @@ struct Capture {
 // CUDA's opaque handles.
 struct CUgraph_st { std::vector<Node> nodes; };
 struct CUgraphExec_st { std::vector<Node> nodes; };
-struct CUstream_st { Capture *capture = nullptr; };
-struct CUevent_st { int pending = 0; Capture *capture = nullptr; };
+// How much of a capture was begun on the stream, and how much of that another one waits for.
+struct CUstream_st { Capture *capture = nullptr; long begun = 0, joined = 0; };
+struct CUevent_st { int pending = 0; Capture *capture = nullptr; cudaStream_t stream = nullptr; long begun = 0; };
 
 struct State {
   std::recursive_mutex mutex;

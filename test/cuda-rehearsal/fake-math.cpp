@@ -6,6 +6,7 @@
 #include "fake-cuda.h"
 
 static thread_local cudaStream_t blasStream, dnnStream;
+static thread_local const void *blasWorkspace;
 
 extern "C" {
 
@@ -26,9 +27,10 @@ int cublasLtMatmulAlgoGetHeuristic(void *, void *, void *, void *, void *, void 
   return *count = 1, 0;
 }
 int cublasLtMatmul(void *, void *, const void *, const void *, void *, const void *, void *, const void *, const void *,
-                   void *, void *, void *, const void *, void *, size_t, cudaStream_t stream)
-    LOCKED(enqueue(stream) ? 14 : 0)
-static int product() { return enqueue(blasStream) ? 14 : 0; }
+                   void *, void *, void *, const void *, void *workspace, size_t, cudaStream_t stream)
+    LOCKED(enqueue(stream, {nullptr, nullptr, 0, workspace}) ? 14 : 0)
+int cublasSetWorkspace_v2(void *, void *workspace, size_t) { return blasWorkspace = workspace, 0; }
+static int product() { return enqueue(blasStream, {nullptr, nullptr, 0, blasWorkspace}) ? 14 : 0; }
 int cublasGemmEx() LOCKED(product())
 int cublasGemmStridedBatchedEx() LOCKED(product())
 int cublasSgemm_v2() LOCKED(product())

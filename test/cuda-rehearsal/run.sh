@@ -58,8 +58,10 @@ check 'own kernels' '^ok   pointwise' node --import tsx bench/kernels.ts
 check 'attention in chunks' '^ok   .* cudnn in 16' node --import tsx bench/attention.ts
 check 'captured graphs' '2 passed' npx vitest run --project gpu
 for type in f32 bf16 f16; do check "a run in $type" '^LoRA: ' $program $train --set device.precision=$type; done
+check 'buckets, and previews between steps' '^LoRA: ' $program $train --set train.steps=40 --set preview.everySteps=6
 check 'little memory' 'call by call' env FAKE_CUDA_MEMORY=1.2e8 $program $train
 check 'too little memory' 'device has no memory' env FAKE_CUDA_MEMORY=7e7 $program $train
+check 'no memory while a second stream is at work' '^LoRA: ' env FAKE_CUDA_FAIL='side memory:1' $program $train
 # The first captures are those of trials, which go on call by call without a word.
 for what in begin:1 work:1 work:2 end:1 instantiate:1 instantiate:4 download:9; do
   check "$what" '^LoRA: ' env FAKE_CUDA_FAIL=$what $program $train

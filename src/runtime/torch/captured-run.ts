@@ -35,9 +35,10 @@ interface SideWork extends Beside {
   readonly trials: GraphMaker;
   /** Until all that was begun on the device is done. */
   readonly wait: () => void;
-  /** Gives the device memory back that nothing has. */
-  readonly releaseCache: () => void;
 }
+
+/** Of the time without a second stream, which it has to be below: it costs work space, and trials vary. */
+const clearly = 0.98;
 
 type SavedState = ReturnType<RunState['save']>;
 
@@ -47,6 +48,8 @@ export interface CapturedRunOptions {
   readonly state: RunState;
   /** Where calls run beside others in the graph, if that is faster; one after the other unless given. */
   readonly side?: SideWork | undefined;
+  /** Gives the device memory back that nothing has. */
+  readonly releaseCache: () => void;
   /** Whether it reads weights. */
   readonly isNetwork?: boolean;
   /** Told once why a plan is not captured. */
@@ -81,7 +84,15 @@ export class CapturedRun {
   /** A run call by call, which shows what a launch of the graph has to give. */
   async #captureRun(): Promise<void> {
     const { plan, state } = this.#options;
-    const saved = state.save();
+    let saved: SavedState;
+    try {
+      saved = state.save();
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      // A run needs none of it.
+      this.#refuse('the device has no memory left for what shows that it is right');
+      return plan.run();
+    }
     try {
       await plan.run();
       const expected = state.read();
@@ -114,17 +125,16 @@ export class CapturedRun {
 
   /** Whether the graph is faster with the second stream. */
   #compare(side: SideWork, saved: SavedState, expected: readonly ArrayLike<number>[]): boolean {
-    const { plan } = this.#options;
+    const { plan, releaseCache } = this.#options;
     // libtorch makes work space for a stream when it is first used, which must not be a graph's. What the
     // run before it took lies in other pieces.
     this.#clear();
-    side.releaseCache();
+    releaseCache();
     try {
       plan.runAtOnce(side);
-    } catch (error) {
-      // It holds more than a run without it, which there is room for.
-      if (error instanceof OutOfMemoryError) return false;
-      throw error;
+    } catch {
+      // A lack of memory above all: it holds more than a run without it, which there is room for.
+      return false;
     }
     const timeWith = (beside?: Beside): number => {
       const made = this.#capture(side.trials, saved, expected, beside);
@@ -134,7 +144,7 @@ export class CapturedRun {
       made.dispose();
       return time;
     };
-    return timeWith(side) < timeWith();
+    return timeWith(side) < clearly * timeWith();
   }
 
   #capture(
@@ -165,8 +175,8 @@ export class CapturedRun {
   }
 
   #refuse(reason: string): void {
-    this.#isRefused = true;
-    this.release();
+    this.giveUp();
+    this.#options.releaseCache();
     this.#options.onRefused(reason);
   }
 

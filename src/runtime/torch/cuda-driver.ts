@@ -17,13 +17,13 @@ const relaxed = 2;
 const invalidated = 2;
 /** CUDA_ERROR_NOT_READY. */
 const notReady = 600;
-/** CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH, with which PyTorch instantiates its graphs. */
-const autoFreeOnLaunch = 1;
-
 /**
- * Priorities of streams: the lower number goes first (cuStreamCreateWithPriority). Graphs keep them for their
- * kernels.
+ * CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH and _USE_NODE_PRIORITY, with which PyTorch instantiates its graphs:
+ * without the second, all kernels of a graph have the priority of the stream that it is launched on.
  */
+const instantiation = 1 | 8;
+
+/** Priorities of streams, which kernels in graphs keep: the lower number goes first (cuStreamCreateWithPriority). */
 const first = -1;
 const last = 0;
 
@@ -47,6 +47,8 @@ export class CudaDriver {
   /** Where libtorch computes. */
   readonly stream: CudaStream;
   readonly #launch: ReturnType<LibraryHandle['func']>;
+  /** A cell for what is not asked for. */
+  readonly #total: number;
 
   /**
    * Makes a stream on which libtorch computes from now on, on this thread.
@@ -55,6 +57,7 @@ export class CudaDriver {
    */
   constructor(library: TorchLibrary, index: number) {
     this.#library = library;
+    this.#total = library.allocateCells(1);
     this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
     this.#launch = this.#driver.func(
       'int cuLaunchKernel(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, uint64_t, uint64_t)',
@@ -139,6 +142,11 @@ export class CudaDriver {
     return status === 0;
   }
 
+  /** Bytes of the device that no process has. */
+  freeMemory(): number {
+    return this.#tried('cuMemGetInfo_v2(uint64_t, uint64_t)', this.#total) ?? 0;
+  }
+
   destroyEvent(event: CudaEvent): void {
     this.#call('cuEventDestroy_v2(uint64_t)', event);
   }
@@ -154,20 +162,20 @@ export class CudaDriver {
   }
 
   /** Whether something was done since that cannot be captured. */
-  isCaptureBroken(): boolean {
-    const status = this.#tried('cuStreamIsCapturing(uint64_t, uint64_t)', this.stream);
+  isCaptureBroken(stream: CudaStream = this.stream): boolean {
+    const status = this.#tried('cuStreamIsCapturing(uint64_t, uint64_t)', stream);
     return status === undefined || status === invalidated;
   }
 
   /** Ends a capture, a broken one as well. @returns what was gathered; undefined where it was broken */
-  endCapture(): CudaGraph | undefined {
-    return this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', this.stream);
+  endCapture(stream: CudaStream = this.stream): CudaGraph | undefined {
+    return this.#tried('cuStreamEndCapture(uint64_t, uint64_t)', stream);
   }
 
   /** Makes a graph ready to be launched; undefined where the driver cannot. */
   instantiate(graph: CudaGraph): CudaExecutable | undefined {
     const signature = 'cuGraphInstantiateWithFlags(uint64_t, uint64_t, uint64_t)';
-    return this.#tried(signature, graph, autoFreeOnLaunch);
+    return this.#tried(signature, graph, instantiation);
   }
 
   launch(executable: CudaExecutable): void {

@@ -20,8 +20,10 @@ export interface CudaSupport {
   readonly events: CudaDriver;
   /** Absent where graphs are not wanted or cannot be captured. */
   readonly graphs: GraphPool | undefined;
-  /** Where graphs have work beside their main stream, and what captures those that are only timed. */
-  readonly side: { readonly stream: SideStream; readonly trials: GraphPool } | undefined;
+  /** Captures what is only timed, in memory that it gives back; absent as `graphs` is. */
+  readonly trials: GraphPool | undefined;
+  /** Where graphs have work beside their main stream. */
+  readonly side: SideStream | undefined;
   /** Absent where kernels of our own are not wanted or cannot be compiled. */
   readonly launcher: KernelLauncher | undefined;
   /** Notes that a graph is run call by call, and why; each reason once. */
@@ -43,7 +45,8 @@ export interface CudaSupportOptions {
 interface DeviceSupport {
   readonly driver: CudaDriver | Error;
   readonly pool: GraphPool | Error;
-  readonly side: CudaSupport['side'] | Error;
+  readonly trials: GraphPool | Error;
+  readonly side: SideStream | Error;
   readonly launcher: KernelLauncher | Error;
 }
 
@@ -57,6 +60,8 @@ function attempt<T>(make: () => T): T | Error {
     return error as Error;
   }
 }
+
+const madeOf = <T>(made: T | Error): T | undefined => (made instanceof Error ? undefined : made);
 
 function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
   const known = devices.get(device.index);
@@ -73,13 +78,11 @@ function supportOf(library: TorchLibrary, device: TorchDevice): DeviceSupport {
     driver instanceof Error
       ? driver
       : attempt(() => new GraphPool(library, driver, () => memory.releaseCache()));
-  const side =
-    driver instanceof Error || pool instanceof Error
-      ? undefined
-      : attempt(() => ({ stream: new SideStream(library, driver), trials: pool.apart() }));
+  const trials = pool instanceof Error ? pool : attempt(() => pool.apart());
+  const side = driver instanceof Error ? driver : attempt(() => new SideStream(library, driver));
   const launcher =
     driver instanceof Error ? driver : attempt(() => openLauncher(library, driver, device));
-  const support = { driver, pool, side, launcher };
+  const support = { driver, pool, trials, side, launcher };
   devices.set(device.index, support);
   return support;
 }
@@ -100,7 +103,7 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   };
   // f32 means f32: cuBLAS and cuDNN would round factors to 10 bits (NVIDIA's name for it, read by both).
   if (compute === 'f32') process.env['NVIDIA_TF32_OVERRIDE'] ??= '0';
-  const { driver, pool, side, launcher } = supportOf(library, device);
+  const { driver, pool, trials, side, launcher } = supportOf(library, device);
   if (driver instanceof Error) {
     once(`${deviceText(device)}: the host waits for each step, since ${driver.message}`);
     return undefined;
@@ -108,7 +111,6 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   const onRefused = (reason: string) =>
     once(`${deviceText(device)}: a graph is run call by call, since ${reason}`);
   if (cudaGraphs && pool instanceof Error) onRefused(pool.message);
-  const graphs = cudaGraphs && !(pool instanceof Error) ? pool : undefined;
   const onKernelRefused = (what: string, reason: string) =>
     once(`${deviceText(device)}: libtorch's kernels compute ${what}, since ${reason}`);
   if (fusedKernels && launcher instanceof Error) {
@@ -116,9 +118,10 @@ export function openCuda(options: CudaSupportOptions): CudaSupport | undefined {
   }
   return {
     events: driver,
-    graphs,
-    side: side instanceof Error ? undefined : side,
-    launcher: fusedKernels && !(launcher instanceof Error) ? launcher : undefined,
+    graphs: cudaGraphs ? madeOf(pool) : undefined,
+    trials: cudaGraphs ? madeOf(trials) : undefined,
+    side: madeOf(side),
+    launcher: fusedKernels ? madeOf(launcher) : undefined,
     onRefused,
     onKernelRefused,
   };

@@ -9,7 +9,7 @@
  */
 
 import { type CppName, findCpp } from './cpp-functions.ts';
-import type { CudaDriver, CudaExecutable } from './cuda-driver.ts';
+import type { CudaDriver, CudaEvent, CudaExecutable, CudaStream } from './cuda-driver.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
 /** More than the object's size, some hundred bytes, in cells of 8 bytes. */
@@ -48,6 +48,13 @@ export interface GraphMaker {
 
 type CaptureDriver = Pick<
   CudaDriver,
+  | 'stream'
+  | 'createStream'
+  | 'createEvent'
+  | 'record'
+  | 'waitFor'
+  | 'computeOn'
+  | 'freeMemory'
   | 'beginCapture'
   | 'isCaptureBroken'
   | 'endCapture'
@@ -64,6 +71,23 @@ type CaptureLibrary = Pick<TorchLibrary, 'version' | 'find'> & Parameters<typeof
 const endsByItself = ([major, minor]: TorchLibrary['version']) =>
   major > 2 || (major === 2 && minor >= 14);
 
+/** What all pools of a device share. */
+interface DeviceState {
+  /**
+   * Where captures begin and end; all work is on streams that join in. With each of its graphs, libtorch 2.12 to 2.14
+   * gives up cuBLAS's work space of the stream where it began, though others still use it
+   * (github.com/pytorch/pytorch/issues/193402).
+   */
+  readonly origin: CudaStream;
+  readonly joined: CudaEvent;
+  /** Why nothing more is captured: libtorch before 2.14 counts a capture that broke as under way. */
+  broken?: string;
+}
+
+/** More than the work had so far, of what is free when it is captured: its pool has no use for holes elsewhere. */
+const margin = 1.15;
+const leastFree = 64 * 2 ** 20;
+
 export class GraphPool implements GraphMaker {
   readonly #driver: CaptureDriver;
   readonly #library: CaptureLibrary;
@@ -72,8 +96,7 @@ export class GraphPool implements GraphMaker {
   #pool = nextPool++;
   /** Graphs that have the pool; with the last of them it ends, and cannot be taken up again. */
   #users = 0;
-  /** Why nothing more is captured: libtorch before 2.14 counts a capture that broke as under way. */
-  readonly #state: { broken?: string };
+  readonly #state: DeviceState;
 
   /**
    * @param releaseCache lets the allocator give its unused memory back to the device
@@ -84,7 +107,7 @@ export class GraphPool implements GraphMaker {
     library: CaptureLibrary,
     driver: CaptureDriver,
     releaseCache: () => void,
-    state: { broken?: string } = {},
+    state: DeviceState = { origin: driver.createStream(), joined: driver.createEvent() },
   ) {
     this.#state = state;
     this.#library = library;
@@ -111,40 +134,64 @@ export class GraphPool implements GraphMaker {
   }
 
   #capture(work: () => void): LaunchableGraph | string {
-    const flaw = this.#state.broken ?? this.#rehearse(work);
+    const flaw = this.#state.broken ?? this.#rehearse(work) ?? this.#makeRoom();
     if (flaw !== undefined) return flaw;
-    // What the work had so far is not needed any more: the pool gets its own.
-    this.#releaseCache();
+    const driver = this.#driver;
+    const { origin, joined } = this.#state;
     const object = this.#library.allocateCells(objectCells);
     const { construct, begin, end, raw } = this.#members;
-    // It keeps the graph, which is instantiated here: without it that, too, could throw.
-    construct(object, true);
-    begin(object, [0, this.#pool], relaxed);
+    driver.computeOn(origin, () => {
+      // It keeps the graph, which is instantiated here: without it that, too, could throw.
+      construct(object, true);
+      begin(object, [0, this.#pool], relaxed);
+    });
     this.#users++;
-    const failed = attempt(work);
-    if (this.#driver.isCaptureBroken()) {
+    const join = (from: CudaStream, to: CudaStream) => {
+      driver.record(joined, from);
+      driver.waitFor(joined, to);
+    };
+    const failed = attempt(() => {
+      join(origin, driver.stream);
+      work();
+    });
+    const unjoined = attempt(() => join(driver.stream, origin));
+    if (unjoined !== undefined || driver.isCaptureBroken(origin)) {
       // Its end would throw.
-      this.#driver.endCapture();
+      driver.endCapture(origin);
       const reason = failed ?? 'a capture broke';
       if (endsByItself(this.#library.version)) this.#destroy(object);
       // The next beginning would throw. The object is left as it is: the allocator asks it now and then.
       else this.#state.broken = reason;
       return reason;
     }
-    end(object);
+    driver.computeOn(origin, () => end(object));
     if (failed !== undefined) {
       this.#destroy(object);
       return failed;
     }
-    const executable = this.#driver.instantiate(Number(raw(object)));
+    const executable = driver.instantiate(Number(raw(object)));
     if (executable === undefined) {
       this.#destroy(object);
       return 'the driver cannot instantiate the graph';
     }
     return {
-      launch: () => this.#driver.launch(executable),
+      launch: () => driver.launch(executable),
       dispose: () => this.#destroy(object, executable),
     };
+  }
+
+  /**
+   * Gives back to the device what the work had so far: the pool gets its own. Before 2.14 a lack of memory breaks the
+   * capture where a convolution meets it, for good, so that nothing is begun without room.
+   * @returns why there is none
+   */
+  #makeRoom(): string | undefined {
+    const before = this.#driver.freeMemory();
+    this.#releaseCache();
+    if (this.#users > 0 || endsByItself(this.#library.version)) return undefined;
+    const free = this.#driver.freeMemory();
+    const enough = margin * (free - before) + leastFree;
+    return free < enough ? 'the device has too little memory left for it' : undefined;
   }
 
   /** Captures the work by the driver alone and forgets it. @returns what is wrong */

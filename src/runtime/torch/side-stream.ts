@@ -68,8 +68,17 @@ export class SideStream {
     this.#wait(this.#underWay.length);
   }
 
-  /** Forgets work of a capture that broke. */
+  /** Forgets what failed: also a capture that broke ends only when all is joined, and what is let go is used again. */
   abandon(): void {
+    if (this.#underWay.length > 0) {
+      try {
+        // Its own event may not have been recorded yet.
+        this.#driver.record(this.#begin, this.#stream);
+        this.#driver.waitFor(this.#begin, this.#driver.stream);
+      } catch {
+        // Of a broken capture there is nothing to wait for.
+      }
+    }
     for (const { held } of this.#underWay.splice(0)) this.#letGo(held);
   }
 

@@ -161,7 +161,7 @@ class TorchExecutor implements Executor {
     const attentionTrials = new AttentionTrials({
       library,
       memory: this.#memory,
-      graphs: this.#cuda?.graphs,
+      graphs: this.#cuda?.trials,
       target,
       choices: (sizes, type) => {
         if (composed) return [unchunked('composed')];
@@ -196,7 +196,7 @@ class TorchExecutor implements Executor {
       library: this.#library,
       memory: this.#memory,
       launcher: this.#launcher,
-      graphs: this.#cuda?.graphs,
+      graphs: this.#cuda?.trials,
     };
     const target = {
       compute,
@@ -305,24 +305,29 @@ class TorchExecutor implements Executor {
   /** Undefined where no call of the graph may run beside others. */
   #sideWork({ calls }: LoweredGraph): CapturedRunOptions['side'] {
     const cuda = this.#hasSideStream ? this.#cuda : undefined;
-    if (!cuda?.side) return undefined;
+    if (!cuda?.side || !cuda.trials) return undefined;
     const beside = new SideRun(calls);
     if (!beside.isUseful) return undefined;
     return {
-      ...cuda.side,
+      stream: cuda.side,
       calls: beside,
+      trials: cuda.trials,
       wait: () => cuda.events.synchronize(),
-      releaseCache: () => this.#memory.releaseCache(),
     };
   }
 
   #capturedRun(plan: Plan, lowered: LoweredGraph): CapturedRun | undefined {
     const { graphs, onRefused } = this.#cuda ?? {};
     if (!graphs || !onRefused) return undefined;
-    const state = this.#runState(plan, lowered);
-    const side = this.#sideWork(lowered);
-    const isNetwork = lowered.leaves.some(({ source }) => source === 'parameter');
-    const captured = new CapturedRun({ plan, maker: graphs, state, side, isNetwork, onRefused });
+    const captured = new CapturedRun({
+      plan,
+      maker: graphs,
+      state: this.#runState(plan, lowered),
+      side: this.#sideWork(lowered),
+      isNetwork: lowered.leaves.some(({ source }) => source === 'parameter'),
+      releaseCache: () => this.#memory.releaseCache(),
+      onRefused,
+    });
     this.#captured.add(captured);
     return captured;
   }
@@ -364,20 +369,25 @@ class TorchExecutor implements Executor {
     const memory = this.#memory;
     return {
       save: () => {
-        const copies = updates.map((name) => {
-          const { handle, shape } = this.#variable(name);
-          const copy = memory.allocate(shape, 'f32');
-          memory.copy(handle, copy, { wait: false });
-          return { handle, copy };
-        });
-        return {
-          restore: () => {
-            for (const { handle, copy } of copies) memory.copy(copy, handle, { wait: false });
-          },
-          forget: () => {
-            for (const { copy } of copies) memory.free(copy);
-          },
+        const copies: { readonly handle: number; readonly copy: number }[] = [];
+        const forget = () => {
+          for (const { copy } of copies.splice(0)) memory.free(copy);
         };
+        try {
+          for (const name of updates) {
+            const { handle, shape } = this.#variable(name);
+            const copy = memory.allocate(shape, 'f32');
+            copies.push({ handle, copy });
+            memory.copy(handle, copy, { wait: false });
+          }
+        } catch (error) {
+          forget();
+          throw error;
+        }
+        const restore = () => {
+          for (const { handle, copy } of copies) memory.copy(copy, handle, { wait: false });
+        };
+        return { restore, forget };
       },
       read: () => [
         ...outputs.map((result) =>

@@ -37,6 +37,7 @@ function doubling(maker: (plan: Plan) => GraphMaker, start = 1, isNetwork = fals
   const notes: string[] = [];
   const value = () => memory.download(variable, [1], 'f32')[0]!;
   const run = new CapturedRun({
+    releaseCache: () => undefined,
     isNetwork,
     plan,
     maker: maker(plan),

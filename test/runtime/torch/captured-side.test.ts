@@ -92,8 +92,8 @@ async function captured(
       calls: beside,
       trials: maker,
       wait: () => undefined,
-      releaseCache: () => undefined,
     },
+    releaseCache: () => undefined,
     onRefused: (reason) => {
       throw new Error(reason);
     },
@@ -120,7 +120,7 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect(await captured({ side: 3, row: 0 })).toBe(0);
   });
 
-  test('goes where there is no memory for it', async () => {
+  test('goes where it fails, for a lack of memory or what else', async () => {
     const lack = new OutOfMemoryError('out of memory');
     expect(await captured({ side: 0, row: 3 }, lack)).toBe(0);
   });

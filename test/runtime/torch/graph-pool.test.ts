@@ -6,8 +6,11 @@
 import { expect, test } from 'vitest';
 import { GraphPool } from '../../../src/runtime/torch/graph-pool.ts';
 
-/** A pool on a device of its own; `breaks` are the captures, from 1, that break. */
-function poolOn({ breaks = [] as readonly number[], minor = 13 } = {}) {
+/**
+ * A pool on a device of its own; `breaks` are the captures, from 1, that break, `free` the bytes of the device as they
+ * are asked for.
+ */
+function poolOn({ breaks = [] as readonly number[], minor = 13, free = [] as number[] } = {}) {
   const asked: string[] = [];
   let captures = 0;
   const begun = (text: string) => {
@@ -40,6 +43,13 @@ function poolOn({ breaks = [] as readonly number[], minor = 13 } = {}) {
     return members[known ?? kind] as never;
   };
   const driver = {
+    stream: 1,
+    createStream: () => 2,
+    createEvent: () => 3,
+    record: () => undefined,
+    waitFor: (_event: number, stream: number) => asked.push(stream === 1 ? 'fork' : 'join'),
+    computeOn: (_stream: number, begin: () => void) => begin(),
+    freeMemory: () => free.shift() ?? 1e9,
     beginCapture: () => {
       begun('rehearse');
       return true;
@@ -67,7 +77,8 @@ test('work is rehearsed by the driver, captured by libtorch, and launched by the
   graph.launch();
   graph.dispose();
   const rehearsed = ['rehearse', 'end of the driver'];
-  expect(asked).toEqual([...rehearsed, 'construct', 'begin', 'end', 'launch 70', 'destruct']);
+  const captured = ['construct', 'begin', 'fork', 'join', 'end'];
+  expect(asked).toEqual([...rehearsed, ...captured, 'launch 70', 'destruct']);
 });
 
 test('graphs of a device share a pool, and no number is used again, on no device', () => {
@@ -102,6 +113,15 @@ test('graphs apart have a pool of their own, and break with the others', () => {
   const broken = poolOn({ breaks: [2] }).pool;
   expect(broken.apart().capture(work)).toBe('a capture broke');
   expect(broken.capture(work)).toBe('a capture broke');
+});
+
+test('before 2.14 nothing is begun without room for what the work had, and more', () => {
+  const [little, enough] = [1.1e9, 1.3e9].map((left) => poolOn({ free: [left - 1e9, left] }));
+  expect(little!.pool.capture(work)).toMatch(/too little memory/);
+  expect(little!.asked).not.toContain('begin');
+  expect(enough!.pool.capture(work)).toBeTypeOf('object');
+  const newer = poolOn({ free: [0.1e9, 1.1e9], minor: 14 });
+  expect(newer.pool.capture(work)).toBeTypeOf('object');
 });
 
 test('from 2.14 on, a capture that broke gives its pool back, and others follow', () => {

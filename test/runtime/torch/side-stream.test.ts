@@ -65,10 +65,12 @@ test('what is long under way is waited for, so that little is held', () => {
   expect(held.size).toBe(0);
 });
 
-test('a capture that broke leaves nothing held, and nothing to wait for', () => {
+test('what failed is waited for all the same, and leaves nothing held', () => {
   const { side, asked, held } = noting();
   side.run(() => undefined, [1]);
+  asked.length = 0;
   side.abandon();
+  expect(asked).toEqual(['2 has 1', '1 waits for 1']);
   expect(held.size).toBe(0);
   asked.length = 0;
   side.join();
