@@ -25,10 +25,7 @@ interface IndexFile {
 
 interface TinyConfig {
   readonly prediction_type: PredictionType;
-  readonly unet: {
-    readonly attention_head_dim: number | readonly number[];
-    readonly block_out_channels: readonly number[];
-  };
+  readonly unet: { readonly attention_head_dim: number | readonly number[] };
   readonly vae: { readonly scaling_factor: number };
   readonly text_encoders: readonly { readonly num_attention_heads: number }[];
 }
@@ -64,7 +61,7 @@ export async function openFamily(folder: string): Promise<Family> {
   const tiny = await readJson<TinyConfig>(join(folder, 'tiny_config.json'));
   const file = await openSafetensors(join(folder, 'model.safetensors'));
   const checkpoint = openCheckpoint(file);
-  const { attention_head_dim: heads, block_out_channels: channels } = tiny.unet;
+  const { attention_head_dim: heads } = tiny.unet;
   return {
     name: family,
     folder,
@@ -77,7 +74,7 @@ export async function openFamily(folder: string): Promise<Family> {
       family: checkpoint.family,
       shapes: checkpoint.shapes,
       heads: {
-        unet: (width) => (typeof heads === 'number' ? heads : heads[channels.indexOf(width)]!),
+        unet: (_, level) => (typeof heads === 'number' ? heads : heads[level]!),
         text: tiny.text_encoders.map((encoder) => encoder.num_attention_heads),
       },
     },

@@ -37,20 +37,19 @@ export interface DiffusersFiles {
 const numbers = (value: unknown): readonly number[] =>
   Array.isArray(value) && value.every((one) => typeof one === 'number') ? value : [];
 
-/** Heads by the channels of a block. In diffusers, `attention_head_dim` is a number of heads. */
+/** In diffusers, `attention_head_dim` is a number of heads, of all levels or of each. */
 function headCounts({ configs }: DiffusersFiles): HeadCounts {
   const { unet, textEncoder, textEncoder2 } = configs;
   const said = unet['num_attention_heads'] ?? unet['attention_head_dim'];
-  const channels = numbers(unet['block_out_channels']);
-  const byLevel = typeof said === 'number' ? channels.map(() => said) : numbers(said);
-  const byChannels = new Map(channels.map((width, i) => [width, byLevel[i]]));
+  const levels = numbers(unet['block_out_channels']);
+  const byLevel = typeof said === 'number' ? levels.map(() => said) : numbers(said);
   const text = [textEncoder, textEncoder2].flatMap((config) => {
     const { num_attention_heads: heads } = config;
     return typeof heads === 'number' ? [heads] : [];
   });
-  const known = byChannels.size > 0 && [...byChannels.values()].every((heads) => heads);
+  const known = levels.length > 0 && levels.every((_, level) => byLevel[level]);
   return {
-    unet: known ? (width) => byChannels.get(width) ?? 1 : undefined,
+    unet: known ? (_, level) => byLevel[level]! : undefined,
     text: text.length > 0 ? text : undefined,
   };
 }

@@ -8,12 +8,11 @@ import { clipPositions } from './clip-tokenizer.ts';
 import { type Adapter, networkScope } from './layers.ts';
 import type { EncoderNodes, ModelFamily, TextNodes, TextOptions } from './model-family.ts';
 import { timestepEmbedding } from './timestep-embedding.ts';
-import { unet } from './unet.ts';
+import { type UnetHeads, unet } from './unet.ts';
 
 /** Counts that tensors do not tell; those of the family's published models unless given. */
 export interface HeadCounts {
-  /** Attention heads of a UNet block of so many channels. */
-  readonly unet?: ((channels: number) => number) | undefined;
+  readonly unet?: UnetHeads | undefined;
   /** Of each text encoder. */
   readonly text?: readonly number[] | undefined;
 }

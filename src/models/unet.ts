@@ -18,9 +18,14 @@ export interface UnetInputs {
   readonly addition?: Node;
 }
 
+/**
+ * Attention heads of a block of so many channels; 8 in SD 1.x.
+ * @param level 0 for blocks of the latents' own size, one more for each half of it; the middle block has the last
+ */
+export type UnetHeads = (channels: number, level: number) => number;
+
 export interface UnetOptions {
-  /** Attention heads of a block of so many channels; 8 in SD 1.x. */
-  readonly heads: (channels: number) => number;
+  readonly heads: UnetHeads;
   /** Sees the output of each block, by its name in diffusers. */
   readonly tap?: (name: string, value: Node) => void;
 }
@@ -30,6 +35,7 @@ interface Conditions {
   /** What the time embedding adds to the channels of the resnet of a scope, [n, c]. */
   readonly shift: (s: Scope) => Node;
   readonly text: TextProjections;
+  /** Of the level's blocks. */
   readonly heads: (channels: number) => number;
 }
 
@@ -115,24 +121,26 @@ export function unet(
     tap('add_embedding', added);
     embedding = g.add(embedding, added);
   }
-  const conditions: Conditions = {
-    shift: timeShifts(s, g.silu(embedding)),
-    text: textProjections(s, context),
-    heads,
-  };
+  const shift = timeShifts(s, g.silu(embedding));
+  const text = textProjections(s, context);
+  const conditions = (level: number): Conditions => ({
+    shift,
+    text,
+    heads: (channels) => heads(channels, level),
+  });
 
   let x = conv2d(s, 'conv_in', latents, { padding: 1 });
   tap('conv_in', x);
   const skips = [x];
   const levels = countAt(s, 'down_blocks', 'resnets.0.conv1.weight');
   for (let i = 0; i < levels; i++) {
-    x = downBlock(s.at(`down_blocks.${i}`), x, conditions, skips);
+    x = downBlock(s.at(`down_blocks.${i}`), x, conditions(i), skips);
     tap(`down_blocks.${i}`, x);
   }
-  x = midBlock(s.at('mid_block'), x, conditions);
+  x = midBlock(s.at('mid_block'), x, conditions(levels - 1));
   tap('mid_block', x);
   for (let i = 0; i < levels; i++) {
-    x = upBlock(s.at(`up_blocks.${i}`), x, conditions, skips);
+    x = upBlock(s.at(`up_blocks.${i}`), x, conditions(levels - 1 - i), skips);
     tap(`up_blocks.${i}`, x);
   }
   return conv2d(s, 'conv_out', g.silu(groupNorm(s, 'conv_norm_out', x, normEpsilon)), {

@@ -77,6 +77,33 @@ test('the UNet gives PyTorch’s noise, also where sides do not halve evenly', a
   expectGolden(noise!, 'unet.odd.out');
 });
 
+test('heads are asked for by level: down, the middle with the last, and up again', () => {
+  const g = new GraphBuilder();
+  const input = (name: string, ...shape: number[]) => g.input(name, shape);
+  const context = goldenTensor('unet.odd.context');
+  const levels: number[] = [];
+  unet(
+    networkScope(g, model.shapes, 'unet'),
+    {
+      latents: input('latents', 1, 4, 16, 16),
+      timeProj: input('timeProj', 1, 32),
+      context: input('context', ...context.shape),
+    },
+    {
+      heads: (_, level) => {
+        if (levels.at(-1) !== level) levels.push(level);
+        return 8;
+      },
+    },
+  );
+  const last = Math.max(...levels);
+  const [down, up] = [levels.slice(0, last), levels.slice(-last)];
+  expect(last).toBeGreaterThan(0);
+  expect(levels).toEqual([...down, last, ...up]);
+  expect(down).toEqual(Array.from({ length: last }, (_, level) => level));
+  expect(up).toEqual(down.toReversed());
+});
+
 test('the autoencoder gives PyTorch’s moments and picture', async () => {
   const g = new GraphBuilder();
   const scope = networkScope(g, model.shapes, 'vae');

@@ -75,7 +75,7 @@ test('configurations tell heads, prediction, noise and resolution', async () => 
   await writeTinyFolder(at('told'), 'sd2', { scheduler });
   writeFileSync(
     at('told/unet/config.json'),
-    JSON.stringify({ attention_head_dim: [2, 4], block_out_channels: [32, 64], sample_size: 96 }),
+    JSON.stringify({ attention_head_dim: [2, 4], block_out_channels: [64, 64], sample_size: 96 }),
   );
   writeFileSync(at('told/text_encoder/config.json'), JSON.stringify({ num_attention_heads: 4 }));
   const { checkpoint, close } = await openModel(at('told'), null);
@@ -86,7 +86,7 @@ test('configurations tell heads, prediction, noise and resolution', async () => 
     clipSkip: null,
     resolution: 768,
   });
-  expect([32, 64].map((width) => checkpoint.heads!.unet!(width))).toEqual([2, 4]);
+  expect([0, 1].map((level) => checkpoint.heads!.unet!(64, level))).toEqual([2, 4]);
   expect(checkpoint.heads!.text).toEqual([4]);
   close();
 });

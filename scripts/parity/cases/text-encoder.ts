@@ -40,7 +40,10 @@ async function checkEncoder(
       return {
         ...Object.fromEntries(encoded.hidden.map((state, k) => [`${name}.hidden_${k}`, state])),
         [`${name}.last`]: encoded.last,
-        [`${name}.skip2_norm`]: skipLayers(scope, encoded, 2),
+        // An encoder of one block has no other state.
+        ...(encoded.hidden.length > 2 && {
+          [`${name}.skip2_norm`]: skipLayers(scope, encoded, 2),
+        }),
       };
     },
     { ids },

@@ -133,7 +133,7 @@ async function checkFinal(
 
 export const trainingCase: ParityCase = {
   // A weight whose gradient rounds to the other sign goes the other way, by the whole rate.
-  roundingGrows: 3,
+  roundingGrows: 6,
   name: 'train',
   marker: 'train.safetensors',
   files: ['train.safetensors', 'train_final.safetensors', 'lora_init.safetensors'],
