@@ -40,12 +40,13 @@ export SDL_TORCH="$out" LD_LIBRARY_PATH="$lib" SDL_TORCH_DEVICE=cuda
 train="--config configs/character.yaml --set device.executor=torch --set device.torchDevice=cuda --set train.steps=8
   --set train.warmupSteps=0 --set train.batchSize=2 --set preview.steps=4 --set output.dir=$out/run --restart"
 
-# check <title> <wanted> <command>: the output has what is wanted, and no complaint.
+# check <title> <wanted> <command>: the output has what is wanted, no complaint, and nothing of $unwanted.
+unwanted='^$.'
 check() {
   title=$1 wanted=$2
   shift 2
   "$@" >"$out/log.txt" 2>&1 || true
-  if grep -qE "$wanted" "$out/log.txt" && ! grep -v '^note' "$out/log.txt" | grep -qE '^fake-cuda:|internal: |terminate'; then
+  if grep -qE "$wanted" "$out/log.txt" && ! grep -qE "$unwanted" "$out/log.txt" && ! grep -v '^note' "$out/log.txt" | grep -qE '^fake-cuda:|internal: |terminate'; then
     echo "ok   $title"
   else
     echo "FAIL $title"
@@ -59,7 +60,11 @@ check 'attention in chunks' '^ok   .* cudnn in 16' node --import tsx bench/atten
 check 'captured graphs' '2 passed' npx vitest run --project gpu
 for type in f32 bf16 f16; do check "a run in $type" '^LoRA: ' $program $train --set device.precision=$type; done
 check 'buckets, and previews between steps' '^LoRA: ' $program $train --set train.steps=40 --set preview.everySteps=6
-check 'little memory' 'call by call' env FAKE_CUDA_MEMORY=1.2e8 $program $train
+unwanted='call by call|at once'
+check 'room for one bucket after the other' '^LoRA: ' env FAKE_CUDA_MEMORY=1.2e8 $program $train --set train.steps=40
+unwanted='^$.'
+check 'little memory' 'call by call' env FAKE_CUDA_MEMORY=1e8 $program $train
+check 'parts of a batch' 'with 1 at once' env FAKE_CUDA_MEMORY=1e8 $program $train
 check 'too little memory' 'device has no memory' env FAKE_CUDA_MEMORY=7e7 $program $train
 check 'no memory while a second stream is at work' '^LoRA: ' env FAKE_CUDA_FAIL='side memory:1' $program $train
 # The first captures are those of trials, which go on call by call without a word.

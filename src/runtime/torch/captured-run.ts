@@ -63,6 +63,8 @@ export class CapturedRun {
   #isRefused = false;
   /** Found once. */
   #isFasterBeside: boolean | undefined;
+  /** Whether a graph of it has given what the plan gives. */
+  #isProven = false;
 
   constructor(options: CapturedRunOptions) {
     this.#options = options;
@@ -73,12 +75,31 @@ export class CapturedRun {
     return this.#graph !== undefined;
   }
 
+  /** Whether it is no graph and will be none. */
+  get isRefused(): boolean {
+    return this.#isRefused;
+  }
+
   async run(): Promise<void> {
     this.#runs++;
     const plain = this.#options.isNetwork ? plainRunsOfNetworks : plainRuns;
     if (this.#graph) this.#graph.launch();
     else if (this.#isRefused || this.#runs <= plain) await this.#options.plan.run();
+    else if (this.#isProven) await this.#captureAgain();
     else await this.#captureRun();
+  }
+
+  /** Without a run call by call, for which there is no memory beside the graphs of others. */
+  async #captureAgain(): Promise<void> {
+    const { plan, maker } = this.#options;
+    const made = maker.capture(() => this.#runCleared(this.#beside), true);
+    if (typeof made !== 'string') {
+      this.#graph = made;
+      made.launch();
+      return;
+    }
+    this.#refuse(made);
+    await plan.run();
   }
 
   /** A run call by call, which shows what a launch of the graph has to give. */
@@ -103,6 +124,7 @@ export class CapturedRun {
       const made = this.#captureFastest(saved, expected);
       if (typeof made !== 'string') {
         this.#graph = made;
+        this.#isProven = true;
         return;
       }
       this.#refuse(made);
@@ -120,7 +142,11 @@ export class CapturedRun {
   ): LaunchableGraph | string {
     const { maker, side } = this.#options;
     this.#isFasterBeside ??= side !== undefined && this.#compare(side, saved, expected);
-    return this.#capture(maker, saved, expected, this.#isFasterBeside ? side : undefined);
+    return this.#capture(maker, saved, expected, this.#beside);
+  }
+
+  get #beside(): Beside | undefined {
+    return this.#isFasterBeside ? this.#options.side : undefined;
   }
 
   /** Whether the graph is faster with the second stream. */
@@ -153,18 +179,20 @@ export class CapturedRun {
     expected: readonly ArrayLike<number>[],
     beside?: Beside,
   ): LaunchableGraph | string {
-    const { plan, state } = this.#options;
+    const { state } = this.#options;
     saved.restore();
-    const made = maker.capture(() => {
-      this.#clear();
-      plan.runAtOnce(beside);
-    });
+    const made = maker.capture(() => this.#runCleared(beside));
     if (typeof made === 'string') return made;
     made.launch();
     if (compareRuns(expected, state.read()) === 'same') return made;
     this.#clear();
     made.dispose();
     return 'its replay does not give the same values';
+  }
+
+  #runCleared(beside: Beside | undefined): void {
+    this.#clear();
+    this.#options.plan.runAtOnce(beside);
   }
 
   /** Frees what a run before has left, also one that was only captured. */
@@ -182,10 +210,16 @@ export class CapturedRun {
 
   /** Gives the graph up; the next runs are call by call until it is captured again. */
   release(): void {
+    this.makeRoom();
+    this.#runs = 0;
+    this.#isProven = false;
+  }
+
+  /** Gives the graph's memory back; it is captured again by the next run. */
+  makeRoom(): void {
     this.#clear();
     this.#graph?.dispose();
     this.#graph = undefined;
-    this.#runs = 0;
   }
 
   /** As `release`, and for good. */

@@ -43,7 +43,8 @@ export interface LaunchableGraph {
 
 /** Captures work; what cannot be captured is a text that says why. */
 export interface GraphMaker {
-  capture(work: () => void): LaunchableGraph | string;
+  /** @param isProven it has been captured before */
+  capture(work: () => void, isProven?: boolean): LaunchableGraph | string;
 }
 
 type CaptureDriver = Pick<
@@ -126,15 +127,16 @@ export class GraphPool implements GraphMaker {
     return new GraphPool(this.#library, this.#driver, this.#releaseCache, this.#state);
   }
 
-  capture(work: () => void): LaunchableGraph | string {
-    const made = this.#capture(work);
+  capture(work: () => void, isProven = false): LaunchableGraph | string {
+    const made = this.#capture(work, isProven);
     // The runtime keeps the last error until it is asked: libtorch would take it for the next kernel's.
     if (typeof made === 'string') this.#library.find('int cudaGetLastError()')?.();
     return made;
   }
 
-  #capture(work: () => void): LaunchableGraph | string {
-    const flaw = this.#state.broken ?? this.#rehearse(work) ?? this.#makeRoom();
+  #capture(work: () => void, isProven: boolean): LaunchableGraph | string {
+    const unfit = isProven ? undefined : this.#rehearse(work);
+    const flaw = this.#state.broken ?? unfit ?? this.#makeRoom();
     if (flaw !== undefined) return flaw;
     const driver = this.#driver;
     const { origin, joined } = this.#state;

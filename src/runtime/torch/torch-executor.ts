@@ -332,7 +332,7 @@ class TorchExecutor implements Executor {
     return captured;
   }
 
-  /** Runs; where the device has no memory left, once more without all captured graphs, which hold some. */
+  /** Runs; where the device has no memory left, once more without the captured graphs of others, which hold some. */
   async #withRoom(captured: CapturedRun, plan: Plan): Promise<void> {
     try {
       await captured.run();
@@ -341,11 +341,12 @@ class TorchExecutor implements Executor {
       if (!(error instanceof OutOfMemoryError) || holders.length === 0) throw error;
       plan.clear();
       this.#cuda?.events.synchronize();
-      for (const each of this.#captured) each.giveUp();
+      // Who runs call by call for good would need their room each time.
+      if (captured.isRefused) this.#cuda?.onRefused('the device has no memory left for it');
+      for (const each of holders) captured.isRefused ? each.giveUp() : each.makeRoom();
       this.#memory.releaseCache();
-      this.#cuda?.onRefused('the device has no memory left for it');
       // Variables are moved after all else, so that a run that failed for memory has changed nothing.
-      await plan.run();
+      await captured.run();
     }
   }
 

@@ -137,6 +137,7 @@ export function loadTorchLibrary(found: FoundLibtorch): TorchLibrary {
   };
   const empty = '(int64_t, void*, void*, int32_t, int32_t, int32_t, uint64_t)';
   need('void aoti_torch_grad_mode_set_enabled(bool)')(false);
+  silenceWarnings(symbol(logLevel));
   return {
     found,
     // The two top bytes.
@@ -214,9 +215,16 @@ function guessedError(hasCuda: boolean): string {
 /** A number, by its name in C++. */
 const logLevel =
   process.platform === 'win32' ? '?FLAGS_caffe2_log_level@@3HA' : 'FLAGS_caffe2_log_level';
-/** FATAL (c10/util/Logging.h). Versions before 2.13 write each error that they return to the terminal. */
+/** Severities of c10/util/Logging.h. */
+const onlyErrors = 2;
 const onlyFatal = 3;
 
+/** Without libtorch's warnings, of a lack of memory above all: what cannot be mended is told by us. */
+function silenceWarnings(level: bigint | undefined): void {
+  if (level !== undefined) koffi.encode(level, 'int', onlyErrors);
+}
+
+/** Versions before 2.13 write each error that they return to the terminal. */
 function quietly<T>(level: bigint | undefined, work: () => T): T {
   if (level === undefined) return work();
   const before = koffi.decode(level, 'int');

@@ -95,6 +95,23 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect(notes).toEqual([]);
   });
 
+  test('room is made for others without a run call by call after it', async () => {
+    const launched = { count: 0 };
+    const proven: (boolean | undefined)[] = [];
+    const { run, value, notes } = doubling((plan) => ({
+      capture: (work, isProven) => {
+        proven.push(isProven);
+        return again(launched)(plan).capture(work);
+      },
+    }));
+    for (let i = 0; i < 3; i++) await run.run();
+    run.makeRoom();
+    expect(run.isCaptured).toBe(false);
+    await run.run();
+    expect([value(), launched.count, run.isCaptured]).toEqual([16, 2, true]);
+    expect([proven, notes]).toEqual([[undefined, true], []]);
+  });
+
   test('a network is captured a run later, behind the optimizer of its step', async () => {
     const launched = { count: 0 };
     const { run, value } = doubling(again(launched), 1, true);
