@@ -129,8 +129,14 @@ function places(options: SearchOptions, context: SearchContext): [source: string
   ];
   const { webui } = options;
   if (webui !== undefined) {
-    const inside = ['venv', '.venv', 'python_embeded', join('..', 'system', 'python')];
-    for (const name of inside) list.push(['the web UI', join(webui, name)]);
+    const portable = [
+      'python_embeded',
+      join('..', 'python_embeded'),
+      join('..', 'system', 'python'),
+    ];
+    for (const name of ['venv', '.venv', 'env', ...portable]) {
+      list.push(['the web UI', join(webui, name)]);
+    }
   }
   return list.flatMap(([source, place]): [string, string][] => (place ? [[source, place]] : []));
 }

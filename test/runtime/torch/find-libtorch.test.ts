@@ -94,6 +94,14 @@ test('python3 on PATH, .venv and a web UI are looked into', () => {
   expect(found({}, { webui: join(root, 'webui') })).toEqual(['2.12.0', '.venv of this folder']);
 });
 
+test.each(['ui/env', 'python_embeded', 'system/python'])(
+  'a portable web UI has it in %s',
+  (place) => {
+    environment(place, '2.11.0');
+    expect(found({}, { webui: join(root, 'ui') })).toEqual(['2.11.0', 'the web UI']);
+  },
+);
+
 test('one that is too old is passed over, unless it is named', () => {
   const old = environment('old', '2.9.1');
   const active = environment('new', '2.10.0');
