@@ -3,15 +3,17 @@
 # GPU against the same numbers as on the processor, training steps beside PyTorch's, memory over 2,000 steps,
 # whole runs, and a run that goes from the processor to the GPU and back.
 #
+#     sh bench/gpu.sh results
 #     SDL_TORCH=venv PYTHON=venv/bin/python PEER=peer_bench.py sh bench/gpu.sh results
 #     sh bench/gpu.sh results part1; sh bench/gpu.sh results part2      # each in BUDGET seconds
 #     BUDGET=1500 sh bench/gpu.sh results part3                         # beside compiled peers
 #     sh bench/gpu.sh results runs                                      # whole runs alone
 #     SDL_DEVICE=cpu DRY=1 PATIENCE=4 sh bench/gpu.sh results           # tries the script on small networks
 #
-# SDL_TORCH is an environment with torch 2.10 or newer for CUDA. PEER is a script that makes the same step
-# with diffusers and peft (bench/peers.ts says how it is called), DIFFUSERS the folder of diffusers' sources
-# where Python does not find the package; without PEER only our side is timed. What fails or takes too long is
+# SDL_TORCH is an environment with torch 2.10 or newer for CUDA, else what doctor finds. PEER is a script that makes
+# the same step with diffusers and peft (bench/peers.ts says how it is called), else extra/peer_bench.py or
+# ../shared/bench/peer_bench.py where one is there; DIFFUSERS the folder of diffusers' sources where PYTHON, else python3,
+# does not find the package. Without a peer only our side is timed. What fails or takes too long is
 # noted, and the rest goes on; what there is no time left for is named. All output is in results/log-*.txt, the
 # figures are in results/*.json, and the end of the output is a table of them. PATIENCE=2 doubles the time that
 # each step may take, LIMIT is the most seconds of one side of a comparison (900).
@@ -25,6 +27,11 @@ out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/.." || exit 1
 log="$out/log-$part.txt"
 : >"$log"
+
+for script in extra/peer_bench.py ../shared/bench/peer_bench.py; do
+  if [ -z "${PEER:-}" ] && [ -f "$script" ]; then PEER=$PWD/$script; fi
+done
+export PEER
 
 device=${SDL_DEVICE:-cuda}
 if [ "$part" = all ]; then budget=${BUDGET:-6000}; else budget=${BUDGET:-400}; fi

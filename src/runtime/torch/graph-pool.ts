@@ -135,8 +135,9 @@ export class GraphPool implements GraphMaker {
   }
 
   #capture(work: () => void, isProven: boolean): LaunchableGraph | string {
-    const unfit = isProven ? undefined : this.#rehearse(work);
-    const flaw = this.#state.broken ?? unfit ?? this.#makeRoom();
+    let flaw = this.#state.broken;
+    if (isProven) this.#releaseCache();
+    else flaw ??= this.#rehearse(work) ?? this.#makeRoom();
     if (flaw !== undefined) return flaw;
     const driver = this.#driver;
     const { origin, joined } = this.#state;

@@ -120,6 +120,9 @@ test('before 2.14 nothing is begun without room for what the work had, and more'
   expect(little!.pool.capture(work)).toMatch(/too little memory/);
   expect(little!.asked).not.toContain('begin');
   expect(enough!.pool.capture(work)).toBeTypeOf('object');
+  const proven = poolOn({ free: [0.1e9, 1.1e9] });
+  expect(proven.pool.capture(work, true)).toBeTypeOf('object');
+  expect(proven.asked).not.toContain('rehearse');
   const newer = poolOn({ free: [0.1e9, 1.1e9], minor: 14 });
   expect(newer.pool.capture(work)).toBeTypeOf('object');
 });
