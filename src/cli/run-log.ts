@@ -52,8 +52,13 @@ export function openRunLog({ file, level }: UnsizedConfig['log']): RunLog {
       if (isOpen) logger[levels[event] ?? 'info']({ event, ...fields });
     },
     close: () => {
-      if (isOpen) closeSync(fd);
+      if (!isOpen) return;
       isOpen = false;
+      try {
+        closeSync(fd);
+      } catch {
+        // Some disks say only now that they are full.
+      }
     },
   };
 }

@@ -9,27 +9,30 @@ import { temporaryFolder } from '../weights/temporary-folder.ts';
 
 const at = temporaryFolder();
 
-const driver = (capability: number) => ({
+const driver = (capability: number, cuda: string) => ({
   version: null,
-  cuda: '13.0',
+  cuda,
   gpus: [{ name: 'GeForce', memory: 8e9, capability }],
 });
 
 /** What is said on a machine with such a GPU and nothing but this libtorch. */
-function said(device: Record<string, unknown>, capability = 89, version?: string) {
+function said(
+  device: Record<string, unknown>,
+  { capability = 89, cuda = '13.0', version = '' } = {},
+) {
   const lib = at('torch', 'lib');
   mkdirSync(lib, { recursive: true });
   writeFileSync(at('torch', 'lib', libraryFile('torch_cpu')), '');
   if (version) writeFileSync(at('torch', 'version.py'), `__version__ = '${version}'\n`);
   const config = { device: deviceSection.parse({ libtorch: lib, ...device }), webui: null };
-  return idleGpu(config, async () => driver(capability));
+  return idleGpu(config, async () => driver(capability, cuda));
 }
 
 test('one that waits for a libtorch, with the reason and the command', async () => {
-  expect(await said({}, 89, '2.13.0+cpu')).toMatch(
-    /^GeForce is not used: libtorch 2\.13\.0\+cpu has no part for GPUs\. For a libtorch that can use it: .*install --upgrade "torch>=2\.10"/,
+  expect(await said({}, { version: '2.13.0+cpu' })).toMatch(
+    /^GeForce is not used: libtorch 2\.13\.0\+cpu has no part for GPUs\. For a libtorch that can use it: .*install --force-reinstall "torch>=2\.10"/,
   );
-  expect(await said({}, 89, '2.3.1+cu121')).toMatch(
+  expect(await said({}, { version: '2.3.1+cu121' })).toMatch(
     /^GeForce is not used: found libtorch 2\.3\.1\+cu121 in .*; libtorch 2\.10 or newer is needed\. For/,
   );
   expect(await said({ libtorch: at('none') })).toContain(
@@ -37,8 +40,15 @@ test('one that waits for a libtorch, with the reason and the command', async () 
   );
 });
 
-test('one that is too old for what pip has by itself', async () => {
-  expect(await said({}, 61)).toMatch(/whl\/cu126$/);
+test.each([{ capability: 61 }, { cuda: '12.4' }])(
+  '%j is too old for what pip has by itself',
+  async (old) => {
+    expect(await said({}, old)).toMatch(/whl\/cu126$/);
+  },
+);
+
+test('not where libtorch is asked for and is not there, which is told elsewhere', async () => {
+  expect(await said({ executor: 'torch', libtorch: at('none') })).toBeUndefined();
 });
 
 test.each([{ torchDevice: 'cpu' }, { provider: 'webgpu' }, { executor: 'onnx' }])(

@@ -50,6 +50,8 @@ export interface CapturedRunOptions {
   readonly side?: SideWork | undefined;
   /** Gives the device memory back that nothing has. */
   readonly releaseCache: () => void;
+  /** Whether graphs of others have memory that they could give back. */
+  readonly othersHold: () => boolean;
   /** Whether it reads weights. */
   readonly isNetwork?: boolean;
   /** Told once why a plan is not captured. */
@@ -80,6 +82,7 @@ export class CapturedRun {
     return this.#isRefused;
   }
 
+  /** @throws OutOfMemoryError also where graphs of others are to make room before it runs again */
   async run(): Promise<void> {
     this.#runs++;
     const plain = this.#options.isNetwork ? plainRunsOfNetworks : plainRuns;
@@ -98,7 +101,8 @@ export class CapturedRun {
       made.launch();
       return;
     }
-    this.#refuse(made);
+    if (this.#options.othersHold()) throw new OutOfMemoryError(made);
+    this.#abandon(made);
     await plan.run();
   }
 
@@ -109,7 +113,7 @@ export class CapturedRun {
     try {
       saved = state.save();
     } catch (error) {
-      if (!(error instanceof OutOfMemoryError)) throw error;
+      if (!(error instanceof OutOfMemoryError) || this.#options.othersHold()) throw error;
       // A run needs none of it.
       this.#refuse('the device has no memory left for what shows that it is right');
       return plan.run();
@@ -127,7 +131,7 @@ export class CapturedRun {
         this.#isProven = true;
         return;
       }
-      this.#refuse(made);
+      this.#abandon(made);
       saved.restore();
       await plan.run();
     } finally {
@@ -202,9 +206,16 @@ export class CapturedRun {
     plan.clearResults();
   }
 
-  #refuse(reason: string): void {
-    this.giveUp();
+  /** Before a run call by call takes the place of what could not be captured. */
+  #abandon(reason: string): void {
+    this.makeRoom();
     this.#options.releaseCache();
+    this.#refuse(reason);
+  }
+
+  /** What a run has given stays. */
+  #refuse(reason: string): void {
+    this.#isRefused = true;
     this.#options.onRefused(reason);
   }
 

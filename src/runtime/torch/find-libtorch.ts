@@ -34,24 +34,34 @@ const oldestVersion = [2, 10] as const;
 
 /** Turing, times ten: the oldest that builds for CUDA 13 have kernels for (PyTorch's RELEASE.md, CUDA support matrix). */
 const turing = 75;
+/** The CUDA that drivers run, of those builds. */
+const newestCuda = 13;
+
+/** What is known of a GPU and its driver. */
+interface KnownGpu {
+  /** Compute capability times ten. */
+  readonly capability?: number | undefined;
+  /** The newest CUDA that the driver runs, such as 12.8. */
+  readonly cuda?: string;
+}
 
 /**
- * Puts a libtorch where it is looked for. What pip has by itself is for the newest CUDA, and on Windows for the
- * processor alone.
- * @param capability the GPU's compute capability times ten, where it is known
+ * Puts a libtorch where it is looked for, in place of one that is there. What pip has by itself is for CUDA 13, and on
+ * Windows for the processor alone.
  */
 export function installCommand(
   platform: NodeJS.Platform = process.platform,
-  capability: number = turing,
+  { capability = turing, cuda = `${newestCuda}` }: KnownGpu = {},
 ): string {
-  // One for the processor gives way to one of the same version.
-  const install = 'pip install --upgrade "torch>=2.10"';
-  const cuda = capability < turing ? 'cu126' : platform === 'win32' ? 'cu130' : undefined;
-  const builds = cuda ? ` --index-url https://download.pytorch.org/whl/${cuda}` : '';
+  const isOld = capability < turing || Number(cuda) < newestCuda;
+  const build = isOld ? 'cu126' : platform === 'win32' ? 'cu130' : undefined;
+  const index = build ? ` --index-url https://download.pytorch.org/whl/${build}` : '';
+  // pip would leave one of the same version for the processor, or for another CUDA, where it is.
+  const install = `pip install --force-reinstall "torch>=2.10"${index}`;
   // PowerShell of Windows has no &&.
   return platform === 'win32'
-    ? `py -m venv .venv, then .venv\\Scripts\\${install}${builds}`
-    : `python3 -m venv .venv && .venv/bin/${install}${builds}`;
+    ? `py -m venv .venv, then .venv\\Scripts\\${install}`
+    : `python3 -m venv .venv && .venv/bin/${install}`;
 }
 
 /** The file name of one of libtorch's libraries. */

@@ -326,6 +326,7 @@ class TorchExecutor implements Executor {
       side: this.#sideWork(lowered),
       isNetwork: lowered.leaves.some(({ source }) => source === 'parameter'),
       releaseCache: () => this.#memory.releaseCache(),
+      othersHold: () => [...this.#captured].some((each) => each.isCaptured),
       onRefused,
     });
     this.#captured.add(captured);
@@ -340,6 +341,7 @@ class TorchExecutor implements Executor {
       const holders = [...this.#captured].filter((each) => each.isCaptured);
       if (!(error instanceof OutOfMemoryError) || holders.length === 0) throw error;
       plan.clear();
+      plan.clearResults();
       this.#cuda?.events.synchronize();
       // Who runs call by call for good would need their room each time.
       if (captured.isRefused) this.#cuda?.onRefused('the device has no memory left for it');

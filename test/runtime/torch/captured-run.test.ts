@@ -4,6 +4,7 @@
  */
 
 import { describe, expect, test } from 'vitest';
+import { OutOfMemoryError } from '../../../src/runtime/executor.ts';
 import { compareRuns } from '../../../src/runtime/torch/agreement.ts';
 import { CapturedRun } from '../../../src/runtime/torch/captured-run.ts';
 import { DeviceMemory } from '../../../src/runtime/torch/device-memory.ts';
@@ -15,7 +16,11 @@ import { loadTorchLibrary } from '../../../src/runtime/torch/torch-library.ts';
 import { torchMissing } from '../../helpers/executors.ts';
 
 /** v ← v·x, with the result v·x; and a run of it. */
-function doubling(maker: (plan: Plan) => GraphMaker, start = 1, isNetwork = false) {
+function doubling(
+  maker: (plan: Plan) => GraphMaker,
+  start = 1,
+  { isNetwork = false, saves = true, othersHold = false } = {},
+) {
   const library = loadTorchLibrary(findLibtorch());
   const memory = new DeviceMemory(library, { kind: 'cpu', index: -1 });
   const emitter = new TorchEmitter();
@@ -38,11 +43,13 @@ function doubling(maker: (plan: Plan) => GraphMaker, start = 1, isNetwork = fals
   const value = () => memory.download(variable, [1], 'f32')[0]!;
   const run = new CapturedRun({
     releaseCache: () => undefined,
+    othersHold: () => othersHold,
     isNetwork,
     plan,
     maker: maker(plan),
     state: {
       save: () => {
+        if (!saves) throw new OutOfMemoryError('no copy');
         const before = value();
         return {
           restore: () => {
@@ -57,7 +64,7 @@ function doubling(maker: (plan: Plan) => GraphMaker, start = 1, isNetwork = fals
     },
     onRefused: (reason) => notes.push(reason),
   });
-  return { run, value, notes };
+  return { run, value, notes, result: () => plan.get(y.id) };
 }
 
 /** A graph is the calls, done again. */
@@ -114,11 +121,21 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
 
   test('a network is captured a run later, behind the optimizer of its step', async () => {
     const launched = { count: 0 };
-    const { run, value } = doubling(again(launched), 1, true);
+    const { run, value } = doubling(again(launched), 1, { isNetwork: true });
     for (let i = 0; i < 3; i++) await run.run();
     expect([value(), run.isCaptured]).toEqual([8, false]);
     await run.run();
     expect([value(), launched.count, run.isCaptured]).toEqual([16, 1, true]);
+  });
+
+  test('without memory for copies it goes on call by call, where no other graph can make room', async () => {
+    const alone = doubling(again({ count: 0 }), 1, { saves: false });
+    for (let i = 0; i < 4; i++) await alone.run.run();
+    expect([alone.value(), alone.notes]).toEqual([16, [expect.stringContaining('no memory left')]]);
+    const beside = doubling(again({ count: 0 }), 1, { saves: false, othersHold: true });
+    for (let i = 0; i < 2; i++) await beside.run.run();
+    await expect(beside.run.run()).rejects.toThrow(OutOfMemoryError);
+    expect([beside.value(), beside.notes]).toEqual([4, []]);
   });
 
   test('what cannot be captured goes on call by call, and says why', async () => {
@@ -143,11 +160,13 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
   });
 
   test('values that are not finite say nothing: it is tried later', async () => {
-    const { run, value, notes } = doubling(again({ count: 0 }), Number.POSITIVE_INFINITY);
+    const { run, value, notes, result } = doubling(again({ count: 0 }), Number.POSITIVE_INFINITY);
     for (let i = 0; i < 5; i++) await run.run();
     expect([value(), run.isCaptured, notes]).toEqual([Number.POSITIVE_INFINITY, false, []]);
-    for (let i = 0; i < 20; i++) await run.run();
+    for (let i = 0; i < 16; i++) await run.run();
     expect(notes).toEqual(['its values are not finite']);
+    // Which are to be fetched.
+    expect(result()).not.toBe(0);
   });
 });
 

@@ -94,6 +94,7 @@ async function captured(
       wait: () => undefined,
     },
     releaseCache: () => undefined,
+    othersHold: () => false,
     onRefused: (reason) => {
       throw new Error(reason);
     },

@@ -65,8 +65,11 @@ test('one for GPUs is taken before one for the processor, unless that is named',
 });
 
 test('the command brings a build with kernels for the GPU, in words of the shell', () => {
-  expect(installCommand('linux')).toMatch(/^python3 .*pip install --upgrade "torch>=2\.10"$/);
-  expect(installCommand('linux', 61)).toMatch(/whl\/cu126$/);
+  expect(installCommand('linux')).toMatch(
+    /^python3 .*pip install --force-reinstall "torch>=2\.10"$/,
+  );
+  expect(installCommand('linux', { capability: 61 })).toMatch(/whl\/cu126$/);
+  expect(installCommand('win32', { cuda: '12.9' })).toMatch(/whl\/cu126$/);
   expect(installCommand('win32')).toMatch(/^py [^&]*whl\/cu130$/);
 });
 
