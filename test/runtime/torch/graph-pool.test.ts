@@ -18,10 +18,12 @@ function poolOn({ breaks = [] as readonly number[], minor = 13, free = [] as num
     captures++;
   };
   const pools: number[] = [];
+  const cells = new Map<number, number>();
   const members: Readonly<Record<string, (...args: number[]) => unknown>> = {
     construct: () => asked.push('construct'),
-    capture_begin: (_object, _first, pool) => {
-      pools.push(pool!);
+    capture_begin: (_object, first, second) => {
+      // Windows gives a pair by its address.
+      pools.push(cells.get(first! + 8) ?? second!);
       begun('begin');
     },
     capture_end: () => asked.push('end'),
@@ -34,12 +36,12 @@ function poolOn({ breaks = [] as readonly number[], minor = 13, free = [] as num
     find: (signature: string) => memberOf(signature),
     findNamed: (name: string) => memberOf(name),
     allocateCells: () => 4096,
-    writeCell: () => undefined,
+    writeCell: (address: number, bits: bigint) => cells.set(address, Number(bits)),
     freeCells: () => undefined,
   };
   const memberOf = (name: string) => {
     const known = Object.keys(members).find((member) => name.includes(member));
-    const kind = name.includes('D1Ev') ? 'destruct' : 'construct';
+    const kind = /D1Ev|\?\?1/.test(name) ? 'destruct' : 'construct';
     return members[known ?? kind] as never;
   };
   const driver = {
