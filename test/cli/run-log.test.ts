@@ -34,8 +34,13 @@ test('the level decides what is written', () => {
   log.write('step', { step: 1 });
   log.write('warning', { warning: 'small' });
   log.close();
+  // The system gives the number of a closed file to the next one.
+  const next = openRunLog({ file: at('next.jsonl'), level: 'warn' });
   log.write('warning', { warning: 'late' });
   log.close();
+  next.write('warning', { warning: 'other' });
+  next.close();
+  expect(lines(at('next.jsonl'))).toMatchObject([{ warning: 'other' }]);
   expect(lines(file)).toMatchObject([{ event: 'warning', warning: 'small' }]);
   openRunLog({ file: at('none.jsonl'), level: 'silent' }).write('step', {});
   expect(existsSync(at('none.jsonl'))).toBe(false);

@@ -55,6 +55,7 @@ check() {
 }
 program="node --import tsx src/cli/main.ts"
 check 'doctor' 'torch cuda:0 .*GFLOP' $program doctor
+check 'a GPU that stands idle' 'warning: .* is not used: device.libtorch: ' $program check --config configs/character.yaml --set device.libtorch=none
 check 'own kernels' '^ok   pointwise' node --import tsx bench/kernels.ts
 check 'attention in chunks' '^ok   .* cudnn in 16' node --import tsx bench/attention.ts
 check 'captured graphs' '2 passed' npx vitest run --project gpu

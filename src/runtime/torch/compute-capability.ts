@@ -1,6 +1,6 @@
 /** @file Which generation an NVIDIA GPU is of, as its driver says (docs.nvidia.com/cuda/cuda-driver-api). */
 
-import koffi from 'koffi';
+import { loadNvidiaLibrary } from './nvidia-library.ts';
 
 /** CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR. */
 const attributes = [75, 76] as const;
@@ -14,7 +14,7 @@ const ampere = 80;
  */
 export function computeCapability(index: number): number | undefined {
   try {
-    const driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    const driver = loadNvidiaLibrary();
     const device = [0];
     if (driver.func('int cuDeviceGet(_Out_ int*, int)')(device, index) !== 0) return undefined;
     const ask = driver.func('int cuDeviceGetAttribute(_Out_ int*, int, int)');

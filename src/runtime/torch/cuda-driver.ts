@@ -4,7 +4,8 @@
  * success. Streams and graphs are the same things in the driver and in the runtime that libtorch uses.
  */
 
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
+import { loadNvidiaLibrary } from './nvidia-library.ts';
 import type { TorchLibrary } from './torch-library.ts';
 
 /** CU_STREAM_NON_BLOCKING: it does not wait for the default stream, which may not be captured. */
@@ -58,7 +59,7 @@ export class CudaDriver {
   constructor(library: TorchLibrary, index: number) {
     this.#library = library;
     this.#total = library.allocateCells(1);
-    this.#driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    this.#driver = loadNvidiaLibrary();
     this.#launch = this.#driver.func(
       'int cuLaunchKernel(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t, uint64_t, uint64_t)',
     );

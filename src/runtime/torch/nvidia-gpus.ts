@@ -1,8 +1,9 @@
 /** @file The NVIDIA GPUs of this machine, as their driver tells of them (docs.nvidia.com/cuda/cuda-driver-api). */
 
 import { readFileSync } from 'node:fs';
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
 import { computeCapability } from './compute-capability.ts';
+import { loadNvidiaLibrary } from './nvidia-library.ts';
 
 interface NvidiaGpu {
   readonly name: string;
@@ -25,7 +26,7 @@ const longestName = 100;
 
 function openDriver(): LibraryHandle | undefined {
   try {
-    return koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    return loadNvidiaLibrary();
   } catch {
     return undefined;
   }

@@ -9,6 +9,7 @@ import { UserError } from '../../tensor/user-error.ts';
 import { outOfMemory } from '../out-of-memory.ts';
 import { type FoundLibtorch, installCommand } from './find-libtorch.ts';
 import { loadLibraries, type NativeFunction } from './load-libraries.ts';
+import { loadNvidiaLibrary } from './nvidia-library.ts';
 
 /** Element types on the device. */
 export type TorchDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'i64' | 'bool';
@@ -202,7 +203,7 @@ function guessedError(hasCuda: boolean): string {
   const unknown = 'libtorch gives no reason before 2.13';
   if (!hasCuda) return unknown;
   try {
-    const driver = koffi.load(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
+    const driver = loadNvidiaLibrary();
     const ask = driver.func('int cuMemGetInfo_v2(_Out_ size_t*, _Out_ size_t*)');
     const [free, total] = [[0], [0]];
     if (ask(free, total) !== 0 || free[0]! > littleFree * total[0]!) return unknown;

@@ -102,23 +102,6 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect(notes).toEqual([]);
   });
 
-  test('room is made for others without a run call by call after it', async () => {
-    const launched = { count: 0 };
-    const proven: (boolean | undefined)[] = [];
-    const { run, value, notes } = doubling((plan) => ({
-      capture: (work, isProven) => {
-        proven.push(isProven);
-        return again(launched)(plan).capture(work);
-      },
-    }));
-    for (let i = 0; i < 3; i++) await run.run();
-    run.makeRoom();
-    expect(run.isCaptured).toBe(false);
-    await run.run();
-    expect([value(), launched.count, run.isCaptured]).toEqual([16, 2, true]);
-    expect([proven, notes]).toEqual([[undefined, true], []]);
-  });
-
   test('a network is captured a run later, behind the optimizer of its step', async () => {
     const launched = { count: 0 };
     const { run, value } = doubling(again(launched), 1, { isNetwork: true });
@@ -126,16 +109,6 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect([value(), run.isCaptured]).toEqual([8, false]);
     await run.run();
     expect([value(), launched.count, run.isCaptured]).toEqual([16, 1, true]);
-  });
-
-  test('without memory for copies it goes on call by call, where no other graph can make room', async () => {
-    const alone = doubling(again({ count: 0 }), 1, { saves: false });
-    for (let i = 0; i < 4; i++) await alone.run.run();
-    expect([alone.value(), alone.notes]).toEqual([16, [expect.stringContaining('no memory left')]]);
-    const beside = doubling(again({ count: 0 }), 1, { saves: false, othersHold: true });
-    for (let i = 0; i < 2; i++) await beside.run.run();
-    await expect(beside.run.run()).rejects.toThrow(OutOfMemoryError);
-    expect([beside.value(), beside.notes]).toEqual([4, []]);
   });
 
   test('what cannot be captured goes on call by call, and says why', async () => {
@@ -167,6 +140,59 @@ describe.skipIf(torchMissing !== undefined)(suite, () => {
     expect(notes).toEqual(['its values are not finite']);
     // Which are to be fetched.
     expect(result()).not.toBe(0);
+  });
+});
+
+describe.skipIf(torchMissing !== undefined)(`${suite}, and room`, () => {
+  test('room is made for others without a run call by call after it', async () => {
+    const launched = { count: 0 };
+    const proven: (boolean | undefined)[] = [];
+    const { run, value, notes } = doubling((plan) => ({
+      capture: (work, isProven) => {
+        proven.push(isProven);
+        return again(launched)(plan).capture(work);
+      },
+    }));
+    for (let i = 0; i < 3; i++) await run.run();
+    run.makeRoom();
+    expect(run.isCaptured).toBe(false);
+    await run.run();
+    expect([value(), launched.count, run.isCaptured]).toEqual([16, 2, true]);
+    expect([proven, notes]).toEqual([[undefined, true], []]);
+    // Released, it has to show anew what it gives.
+    run.release();
+    for (let i = 0; i < 3; i++) await run.run();
+    expect(proven).toEqual([undefined, true, undefined]);
+  });
+
+  test.each([true, false])(
+    'what cannot be captured again; others could make room: %s',
+    async (othersHold) => {
+      const launched = { count: 0 };
+      const { run, value, notes } = doubling(
+        (plan) => ({
+          capture: (work, isProven) => (isProven ? 'no room' : again(launched)(plan).capture(work)),
+        }),
+        1,
+        { othersHold },
+      );
+      for (let i = 0; i < 3; i++) await run.run();
+      run.makeRoom();
+      if (othersHold) await expect(run.run()).rejects.toThrow(OutOfMemoryError);
+      else await run.run();
+      expect(value()).toBe(othersHold ? 8 : 16);
+      expect([run.isRefused, notes]).toEqual(othersHold ? [false, []] : [true, ['no room']]);
+    },
+  );
+
+  test('without memory for copies it goes on call by call, where no other graph can make room', async () => {
+    const alone = doubling(again({ count: 0 }), 1, { saves: false });
+    for (let i = 0; i < 4; i++) await alone.run.run();
+    expect([alone.value(), alone.notes]).toEqual([16, [expect.stringContaining('no memory left')]]);
+    const beside = doubling(again({ count: 0 }), 1, { saves: false, othersHold: true });
+    for (let i = 0; i < 2; i++) await beside.run.run();
+    await expect(beside.run.run()).rejects.toThrow(OutOfMemoryError);
+    expect([beside.value(), beside.notes]).toEqual([4, []]);
   });
 });
 
